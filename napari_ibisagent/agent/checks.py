@@ -1,0 +1,59 @@
+"""Checks on a finished mask that the user has to know about: the patient's side, and how sure the agent was."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_ibisagent.core.episode import Episode, Outcome
+from napari_ibisagent.core.masks import Mask
+from napari_ibisagent.core.target import Side, Target
+from napari_ibisagent.core.view import Plane, View, slice_of
+from napari_ibisagent.core.volume import Volume
+
+# Nearer to the middle than this share of the body's width a mask is on no side.
+_MIDDLE = 0.03
+
+
+def side_warning(volume: Volume, view: View, mask: Mask, target: Target | None) -> str | None:
+    """A sentence where a mask (rows, columns on voxels) of a sided target lies on the patient's other side.
+
+    The patient's middle is the middle of what is brighter than the background, in the slice or, for a sagittal
+    view, in the volume. x runs from the patient's right to the left.
+    """
+    if target is None or target.side not in (Side.LEFT, Side.RIGHT) or not mask.any():
+        return None
+    if not volume.has_orientation:
+        return f"This picture doesn't say which side is the patient's {target.side.value}: check the side yourself."
+    left, right = _extent(volume, view)
+    x = float(view.index) if view.plane is Plane.SAGITTAL else float(np.nonzero(mask)[1].mean())
+    offset = (x - (left + right) / 2) / max(right - left, 1.0)
+    wrong = offset < -_MIDDLE if target.side is Side.LEFT else offset > _MIDDLE
+    if not wrong:
+        return None
+    lies = "right" if target.side is Side.LEFT else "left"
+    return f"You asked for the {target.full_name}, but the mask lies on the patient's {lies} side. Check the side."
+
+
+def quality_warnings(episode: Episode) -> list[str]:
+    """What the outcome itself gives reason to warn about."""
+    warnings = []
+    if episode.outcome is Outcome.STEP_LIMIT:
+        warnings.append(f"The agent was stopped before it said that it was done: {episode.reason}")
+    if episode.outcome is Outcome.DONE and "unsure" in episode.reason:
+        warnings.append(f"The agent is unsure: {episode.reason}")
+    return warnings
+
+
+def _extent(volume: Volume, view: View) -> tuple[float, float]:
+    """The first and last column (x voxel index) of the body."""
+    if view.plane is Plane.SAGITTAL:
+        middle = volume.data[volume.shape[0] // 2]
+    else:
+        middle = slice_of(volume.data, view.plane, view.index)
+    grey = middle.mean(axis=2) if middle.ndim == 3 else middle
+    low, high = (float(v) for v in np.percentile(grey, (1, 99)))
+    threshold = -300.0 if volume.modality == "CT" else low + 0.15 * (high - low)
+    columns = np.nonzero(np.count_nonzero(grey > threshold, axis=0) > 0.05 * grey.shape[0])[0]
+    if columns.size == 0:
+        return 0.0, float(grey.shape[1] - 1)
+    return float(columns[0]), float(columns[-1])

@@ -1,0 +1,153 @@
+"""One prompt on one scan, from the sentence to the labels: what the command line, a server and a script share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from napari_ibisagent.agent.checks import quality_warnings, side_warning
+from napari_ibisagent.agent.recorder import Recorder
+from napari_ibisagent.agent.runner import Stage, Verdicts, run
+from napari_ibisagent.agent.stop import DEFAULT_LIMITS, Limits
+from napari_ibisagent.core.episode import (
+    Episode,
+    EpisodeEvent,
+    Outcome,
+    PackedMask,
+    Prompted,
+    Terminated,
+    Thought,
+)
+from napari_ibisagent.core.errors import CancelledError, StateError
+from napari_ibisagent.core.masks import Mask
+from napari_ibisagent.core.protocols import Location, Locator, Policy, Segmenter
+from napari_ibisagent.core.session import (
+    PALETTE,
+    Committed,
+    ObjectAdded,
+    Patch,
+    labels_in_slice,
+    resolve_overlap,
+)
+from napari_ibisagent.core.target import Target
+from napari_ibisagent.core.view import AXES, Plane, View, view_of
+from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.core.window import Window
+
+Listener = Callable[[EpisodeEvent, Episode], Verdicts | None]
+
+
+def _listen(_: EpisodeEvent, __: Episode) -> Verdicts | None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Job:
+    """What is asked. ``index`` None: the policy or ``locator`` chooses the slice."""
+
+    volume: Volume
+    prompt: str
+    plane: Plane
+    index: int | None
+    policy: Policy
+    segmenter: Segmenter
+    locator: Locator
+    limits: Limits = DEFAULT_LIMITS
+    window: Window | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Result:
+    """What came of it. ``view`` None: no slice showed the target. ``value`` is the object's label, if any."""
+
+    episode: Episode
+    view: View | None
+    target: Target | None
+    value: int | None
+    warnings: tuple[str, ...]
+
+
+def perform(
+    job: Job, recorder: Recorder, *, listen: Listener = _listen, cancelled: Callable[[], bool] = _never
+) -> Result:
+    """Plays the episode, records every event, and commits the mask as a new object where one was reached.
+
+    ``listen`` gets each event with the episode after it; what it answers to a ``Proposed`` is the verdict.
+    """
+    location = _locate(job, cancelled)
+    index = location.index
+    start = view_of(job.volume, job.plane, job.volume.shape[AXES[job.plane][0]] // 2 if index is None else index)
+    prompted = Prompted(job.prompt, job.plane, start.index, start.shape, location.target)
+    _tell(recorder, listen, prompted)
+    if index is None:
+        ending = (
+            Terminated(Outcome.CANCELLED, "Cancelled by the user.")
+            if cancelled()
+            else Terminated(Outcome.NOT_FOUND, location.reason)
+        )
+        _tell(recorder, listen, Thought(location.reason))
+        return Result(_tell(recorder, listen, ending), None, location.target, None, ())
+    stage = Stage(job.volume, start, job.policy, job.segmenter.open(start), job.window)
+    events = run(_current(recorder), stage, limits=job.limits, cancelled=cancelled)
+    verdict: Verdicts | None = None
+    while True:
+        try:
+            event = events.send(verdict)
+        except StopIteration:
+            break
+        recorder.record(event)
+        verdict = listen(event, _current(recorder))
+    return _finished(job, recorder, start, location)
+
+
+def _locate(job: Job, cancelled: Callable[[], bool]) -> Location:
+    """The slice and the target. A target is looked up for a given slice too: its side is checked at the end."""
+    try:
+        found = job.locator.locate(job.volume, job.prompt, job.plane)
+    except CancelledError:
+        return Location(None, "Cancelled by the user.")
+    if job.index is None or cancelled():
+        return found
+    return Location(job.index, found.reason, found.target)
+
+
+def _tell(recorder: Recorder, listen: Listener, event: EpisodeEvent) -> Episode:
+    recorder.record(event)
+    episode = _current(recorder)
+    listen(event, episode)
+    return episode
+
+
+def _current(recorder: Recorder) -> Episode:
+    if recorder.session.episode is None:
+        raise StateError("There is no episode yet: a prompt has to come first.")
+    return recorder.session.episode
+
+
+def _finished(job: Job, recorder: Recorder, view: View, location: Location) -> Result:
+    """Commits the mask under the overlap rule and looks for what the user has to be warned of."""
+    episode = _current(recorder)
+    warnings = quality_warnings(episode)
+    value: int | None = None
+    if episode.outcome in (Outcome.DONE, Outcome.STEP_LIMIT):
+        mask = view.to_native(episode.mask_array())
+        warning = side_warning(job.volume, view, mask, location.target)
+        warnings += [warning] if warning else []
+        if mask.any():
+            value = _commit(job, recorder, view, mask, location.target)
+    return Result(episode, view, location.target, value, tuple(warnings))
+
+
+def _commit(job: Job, recorder: Recorder, view: View, mask: Mask, target: Target | None) -> int:
+    session = recorder.session
+    value = session.free_value()
+    name = target.full_name if target else job.prompt.strip()[:60]
+    recorder.record(ObjectAdded(value, name, PALETTE[(value - 1) % len(PALETTE)]))
+    labels = labels_in_slice(session, job.volume.shape, view.plane, view.index)
+    kept = resolve_overlap(labels, mask, value, recorder.session)
+    recorder.record(Committed(Patch(value, view.plane, view.index, PackedMask.of(kept))))
+    return value

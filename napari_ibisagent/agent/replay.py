@@ -1,0 +1,46 @@
+"""Replaying a history: every mask again from its prompts, on every branch, without asking a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from napari_ibisagent.agent.runner import segment
+from napari_ibisagent.core.actions import Action
+from napari_ibisagent.core.episode import PackedMask, Segmented
+from napari_ibisagent.core.history import History
+from napari_ibisagent.core.masks import iou
+from napari_ibisagent.core.protocols import OpenedView, Segmenter
+from napari_ibisagent.core.view import Plane, view_of
+from napari_ibisagent.core.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class MaskCheck:
+    """A recomputed mask beside the recorded one."""
+
+    prompt: str
+    step: int
+    actions: tuple[Action, ...]
+    identical: bool
+    iou: float
+
+
+def recompute(history: History, volume: Volume, tool: Segmenter) -> Iterator[MaskCheck]:
+    """Checks every mask that a tool made, in the order in which they were made."""
+    opened: dict[tuple[Plane, int], OpenedView] = {}
+    for node in history.nodes:
+        if not isinstance(node.event, Segmented) or node.parent is None:
+            continue
+        before = history.nodes[node.parent].state.episode
+        if before is None or before.pending is None:
+            continue
+        place = (before.plane, before.index)
+        if place not in opened:
+            opened[place] = tool.open(view_of(volume, *place))
+        actions = before.pending.actions
+        again = PackedMask.of(segment(before, actions, opened[place])[0].mask)
+        recorded = node.event.mask
+        same = again == recorded
+        overlap = 1.0 if same else iou(again.array(), recorded.array())
+        yield MaskCheck(before.prompt, len(before.steps) + 1, actions, same, overlap)

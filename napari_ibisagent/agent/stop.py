@@ -1,0 +1,55 @@
+"""When an episode ends although the agent didn't say so (DESIGN section 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_ibisagent.core.actions import Action, Box, Click
+from napari_ibisagent.core.episode import Episode, Outcome, Terminated, Verdict
+
+MAX_STEPS = 20
+SAME_CLICK_LIMIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """At most ``steps`` steps of the agent, and at most ``repeats`` times the same action."""
+
+    steps: int = MAX_STEPS
+    repeats: int = SAME_CLICK_LIMIT
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def stopped(episode: Episode, limits: Limits) -> Terminated | None:
+    """The event that a stop rule gives before the next turn, or None to go on."""
+    if len(episode.steps) >= limits.steps:
+        return Terminated(Outcome.STEP_LIMIT, f"The limit of {limits.steps} steps was reached.")
+    if _repeats(episode) >= limits.repeats:
+        return Terminated(
+            Outcome.STEP_LIMIT, f"The agent wanted the same click {limits.repeats} times; it doesn't get on."
+        )
+    return None
+
+
+def _repeats(episode: Episode) -> int:
+    """How many of the last steps wanted the very same clicks."""
+    last: tuple[Action, ...] | None = None
+    count = 0
+    for step in reversed(episode.steps):
+        wanted = tuple(a for a in step.proposed if isinstance(a, Click | Box))
+        if not wanted or step.verdict is Verdict.OVERRIDDEN or (last is not None and wanted != last):
+            break
+        last = wanted
+        count += 1
+    return count
+
+
+def ending(absent: bool, has_mask: bool, answer: str | None) -> Terminated:
+    """How an episode ends when the agent says that it is done."""
+    if absent:
+        return Terminated(Outcome.NOT_FOUND, answer or "")
+    if not has_mask:
+        return Terminated(Outcome.NOT_FOUND, answer or "The agent ended without a mask.")
+    return Terminated(Outcome.DONE, answer or "")

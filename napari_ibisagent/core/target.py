@@ -1,0 +1,38 @@
+"""``Target``: what is to be segmented, once the sentence is resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """The patient's side, never the picture's."""
+
+    NONE = ""
+    LEFT = "left"
+    RIGHT = "right"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A structure of the knowledge base (``key``), a side, and the coded term where the base has one.
+
+    ``key`` is "" for a thing that is only described ("bright round spot"); ``name`` is then the description.
+    ``code`` is (scheme, value, meaning), for example ("SCT", "10200004", "Liver").
+    """
+
+    name: str
+    key: str = ""
+    side: Side = Side.NONE
+    code: tuple[str, str, str] | None = None
+
+    @property
+    def full_name(self) -> str:
+        """The name with its side: "left kidney"."""
+        if self.side is Side.NONE:
+            return self.name
+        if self.side is Side.BOTH:
+            return f"both {self.name}s"
+        return f"{self.side.value} {self.name}"

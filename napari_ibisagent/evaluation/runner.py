@@ -1,0 +1,160 @@
+"""Plays every task of a manifest and scores it. The score is the one that training rewards use as well.
+
+What is scored is the slice that was worked on, on its own voxels. A policy that answers "not found" has an
+empty prediction there; where it chose no slice, the slice with the most truth stands in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ibisagent import registry
+from napari_ibisagent.agent.job import Job, Result, perform
+from napari_ibisagent.agent.recorder import Recorder
+from napari_ibisagent.agent.stop import Limits
+from napari_ibisagent.core.episode import Outcome
+from napari_ibisagent.core.errors import IbisError
+from napari_ibisagent.core.masks import Mask, iou
+from napari_ibisagent.core.protocols import Locator, Policy, Segmenter
+from napari_ibisagent.core.view import AXES, Plane, slice_of
+from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.evaluation.manifest import Case, Task
+from napari_ibisagent.evaluation.metrics import score
+from napari_ibisagent.io.read import read_mask, read_scan
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is evaluated. ``clicks`` is the oracle's budget; other policies have ``max_steps``."""
+
+    policy: str
+    segmenter: str
+    clicks: int = 5
+    max_steps: int = 20
+    reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One task's result. Times in seconds; ``iou_by_step`` after each step of the episode."""
+
+    case: str
+    modality: str
+    target: str
+    prompt: str
+    outcome: str
+    slice: int | None
+    iou: float
+    dice: float
+    hd95_mm: float | None
+    surface_dice_2mm: float | None
+    steps: int
+    seconds: float
+    iou_by_step: tuple[float, ...]
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A case or task that was not scored, and why."""
+
+    case: str
+    target: str
+    reason: str
+
+
+def evaluate_cases(
+    cases: tuple[Case, ...], setting: Setting, *, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[Row | Skipped]:
+    """Plays every task; a case that can't be read is passed over with its reason, and the rest goes on."""
+    segmenter: Segmenter = registry.load("segmenters", setting.segmenter)
+    embedded: Policy = registry.load("policies", "embedded")
+    for case in cases:
+        if case.skipped is not None or case.image is None:
+            yield Skipped(case.name, "", case.skipped or "it has no image")
+            continue
+        try:
+            volume = read_scan(case.image)
+        except IbisError as error:
+            yield Skipped(case.name, "", str(error))
+            continue
+        for task in case.tasks:
+            if cancelled():
+                return
+            try:
+                truth = read_mask(task.mask, volume, task.value)
+            except IbisError as error:
+                yield Skipped(case.name, task.target, str(error))
+                continue
+            yield _play(case, task, volume, truth, setting, segmenter, embedded)
+
+
+def _play(
+    case: Case, task: Task, volume: Volume, truth: Mask, setting: Setting, segmenter: Segmenter, embedded: Policy
+) -> Row:
+    oracle = setting.policy == "oracle"
+    if oracle:
+        policy: Policy = registry.load("policies", "oracle", truth=truth, clicks=setting.clicks)
+    else:
+        policy = embedded if setting.policy == "embedded" else registry.load("policies", setting.policy)
+    locator = policy if isinstance(policy, Locator) else embedded
+    if not isinstance(locator, Locator):
+        raise TypeError("The embedded policy can choose slices.")
+    prompt = (task.reasoning_prompt if setting.reasoning else None) or task.prompt
+    limits = Limits(steps=setting.clicks + 1 if oracle else setting.max_steps)
+    job = Job(volume, prompt, Plane.AXIAL, None, policy, segmenter, locator, limits)
+    started = time.perf_counter()
+    result = perform(job, Recorder())
+    seconds = time.perf_counter() - started
+    return _row(case, task, volume, truth, result, prompt, seconds)
+
+
+def _row(case: Case, task: Task, volume: Volume, truth: Mask, result: Result, prompt: str, seconds: float) -> Row:
+    episode, view = result.episode, result.view
+    index = _fullest(truth) if view is None else view.index
+    expected = slice_of(truth, Plane.AXIAL, index)
+    found = episode.outcome in (Outcome.DONE, Outcome.STEP_LIMIT)
+    empty: NDArray[np.bool_] = np.zeros(expected.shape, bool)
+    predicted = view.to_native(episode.mask_array()) if found and view is not None else empty
+    _, row_axis, column_axis = AXES[Plane.AXIAL]
+    spacing = (volume.spacing_mm[row_axis], volume.spacing_mm[column_axis]) if volume.has_spacing else None
+    scores = score(predicted, expected, spacing)
+    by_step = (
+        ()
+        if view is None
+        else tuple(
+            round(iou(view.to_native(step.mask.array()), expected), 4)
+            for step in episode.steps
+            if step.mask is not None
+        )
+    )
+    return Row(
+        case.name,
+        case.modality,
+        task.target,
+        prompt,
+        "failed" if episode.outcome is None else episode.outcome.value,
+        None if view is None else view.index,
+        scores.iou,
+        scores.dice,
+        scores.hd95_mm,
+        scores.surface_dice_2mm,
+        len(episode.steps),
+        round(seconds, 4),
+        by_step,
+        episode.reason,
+    )
+
+
+def _fullest(truth: Mask) -> int:
+    return int(truth.sum(axis=(1, 2)).argmax())

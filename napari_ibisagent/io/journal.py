@@ -1,0 +1,158 @@
+"""The journal: the append-only file that a session can be rebuilt from. JSON Lines, one event a line.
+
+The first line says what the file is. Every event is written and flushed to the disk before the next one is
+made, so a killed process loses at most the event in flight. A torn last line is dropped when the journal is
+continued; a broken line anywhere else is an error, since silently skipping it would rebuild another session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from napari_ibisagent.core.codec import from_json, to_json
+from napari_ibisagent.core.errors import JournalError, OutputError, StateError
+from napari_ibisagent.core.history import Event, History, record
+
+FORMAT = "napari-ibisagent journal"
+VERSION = 1
+ENDING = ".ibis.jsonl"
+
+# Windows would turn every line end into two bytes without O_BINARY, and the offsets below would lie.
+_APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+
+class Journal:
+    """An open journal that events are appended to. Use as a context manager."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def create(cls, path: Path) -> Journal:
+        """A new journal; its folder is made. Raises OutputError where the file exists or can't be made."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            raise OutputError(f"{path} exists already; a journal is never overwritten. Choose another name.") from error
+        except OSError as error:
+            raise OutputError(
+                f"The journal {path} can't be written: {error.strerror}. Choose another folder."
+            ) from error
+        journal = cls(path, descriptor)
+        journal._write({"format": FORMAT, "version": VERSION, "time": _now()})
+        return journal
+
+    @classmethod
+    def resume(cls, path: Path) -> tuple[Journal, History]:
+        """Opens a journal to go on, and the history that it holds. A torn last line is cut off.
+
+        Raises JournalError where it can't be read, OutputError where it can't be written.
+        """
+        history, good_bytes = _fold(path)
+        try:
+            descriptor = os.open(path, _APPEND)
+            os.ftruncate(descriptor, good_bytes)
+        except OSError as error:
+            raise OutputError(f"The journal {path} can't be continued: {error.strerror}.") from error
+        return cls(path, descriptor), history
+
+    def append(self, event: Event) -> None:
+        """Writes an event and flushes it to the disk. Raises OutputError when the disk refuses."""
+        self._write({"time": _now(), "event": to_json(event)})
+
+    def close(self) -> None:
+        """Closes the file; appending after that is a fault."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        data = (json.dumps(line, separators=(",", ":")) + "\n").encode()
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise OutputError(
+                f"The journal {self.path} can't be written: {error.strerror}. Make room on the disk; what was "
+                "written before is safe."
+            ) from error
+
+
+def read_journal(path: Path) -> History:
+    """The history that a journal holds. A torn last line is left out. Raises JournalError."""
+    return _fold(path)[0]
+
+
+def _fold(path: Path) -> tuple[History, int]:
+    """The history, and how many bytes of the file are good."""
+    history = History()
+    end = 0
+    for number, (event, good) in enumerate(_events(path), start=1):
+        end = good
+        if event is None:
+            continue
+        try:
+            history = record(history, event)
+        except (StateError, ValueError) as error:
+            raise JournalError(f"Line {number} of {path.name} doesn't follow from the lines before: {error}") from error
+    return history, end
+
+
+def _events(path: Path) -> Iterator[tuple[Event | None, int]]:
+    """The events with the offset behind each; None for the first line."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"The journal {path} can't be read: {error.strerror}.") from error
+    offset = 0
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        last = number == len(lines)
+        if last and not line:
+            break
+        try:
+            content = json.loads(line)
+            if number == 1:
+                _check_header(content, path)
+            event = None if number == 1 else from_json(content["event"])
+        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+            if last and number > 1:
+                break  # the process was killed while it wrote this line
+            raise JournalError(
+                f"Line {number} of {path.name} is broken ({error}). The lines before it are fine: copy them to a "
+                "new file to go on from there."
+            ) from error
+        if last:
+            break  # whole, but its end of line is missing: it may have been cut inside of a number or a text
+        offset += len(line) + 1
+        yield event, offset
+
+
+def _check_header(content: Any, path: Path) -> None:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise JournalError(f"{path.name} isn't a journal of this program.")
+    if content.get("version") != VERSION:
+        raise JournalError(
+            f"{path.name} is a journal of version {content.get('version')}; this program reads {VERSION}. Update it."
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""Policies decide the next turn: one module each, with ``build(**options)``."""

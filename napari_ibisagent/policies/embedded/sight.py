@@ -1,0 +1,80 @@
+"""From evidence to a goal: the mask, on one view, that the policy expects the tool to reach."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_ibisagent.core.masks import Mask
+from napari_ibisagent.core.view import AXES, Plane, View, slice_of
+from napari_ibisagent.policies.embedded.organs import Finding
+from napari_ibisagent.policies.embedded.survey import Survey
+
+# Parts of a slice's evidence smaller than this share of its largest part are left out where any number is allowed.
+_SMALL_PART = 0.06
+
+
+def best_slice(finding: Finding, survey: Survey, plane: Plane, count: int) -> int:
+    """The slice (of ``count``) of a plane in which the evidence covers the most."""
+    axis = AXES[plane][0]
+    areas = finding.mask.sum(axis=tuple(a for a in range(3) if a != axis))
+    factor = survey.factors[axis]
+    return min(int(areas.argmax()) * factor + factor // 2, count - 1)
+
+
+def goal_in_view(finding: Finding, survey: Survey, view: View) -> Mask:
+    """The evidence (H, W) on a view's own pixels: near the coarse mask, and like what is inside of it."""
+    coarse = _coarse_slice(finding.mask, survey, view)
+    if not coarse.any():
+        return coarse
+    pixel = view.pixel_mm or 1.0
+    smooth = ndi.gaussian_filter(view.image.astype(np.float32), min(1.0 / pixel, 2.0))
+    low, high = finding.gate or _gate(smooth, coarse)
+    reach = max(1, round(4 / pixel))
+    near = ndi.distance_transform_edt(~coarse) <= reach
+    goal = near & (smooth >= low) & (smooth <= high)
+    if not finding.parts:  # a tissue: single pixels of it are not worth a click
+        goal = ndi.binary_opening(ndi.binary_closing(goal))
+    else:
+        goal = ndi.binary_opening(goal, iterations=max(1, round(1.5 / pixel)))
+        goal = ndi.binary_fill_holes(goal)
+    return _main_parts(goal & ~_far_from(coarse, 2 * reach), finding.parts)
+
+
+def _coarse_slice(mask: Mask, survey: Survey, view: View) -> Mask:
+    """The slice of a coarse mask under a view, on the view's pixels."""
+    sliced, row_axis, column_axis = AXES[view.plane]
+    index = min(view.index // survey.factors[sliced], mask.shape[sliced] - 1)
+    blocks = slice_of(mask, view.plane, index)
+    rows = np.minimum(np.arange(view.native[0]) // survey.factors[row_axis], blocks.shape[0] - 1)
+    columns = np.minimum(np.arange(view.native[1]) // survey.factors[column_axis], blocks.shape[1] - 1)
+    return view.from_native(blocks[rows[:, np.newaxis], columns])
+
+
+def _gate(smooth: np.ndarray[tuple[int, ...], np.dtype[np.float32]], coarse: Mask) -> tuple[float, float]:
+    """The HU range of what lies safely inside of the coarse mask."""
+    inside = ndi.binary_erosion(coarse, iterations=2)
+    values = smooth[inside if np.count_nonzero(inside) > 20 else coarse]
+    middle = float(np.median(values))
+    spread = max(1.4826 * float(np.median(np.abs(values - middle))), 6.0)
+    return middle - 3 * spread, middle + 3.5 * spread
+
+
+def _far_from(coarse: Mask, pixels: int) -> Mask:
+    return np.asarray(ndi.distance_transform_edt(~coarse) > pixels)
+
+
+def _main_parts(goal: Mask, parts: int) -> Mask:
+    """The ``parts`` largest connected parts; with 0 all but the smallest ones."""
+    labels, count = ndi.label(goal)
+    if count < 2:
+        return goal
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    keep = np.zeros(count + 1, bool)
+    if parts:
+        keep[np.argsort(sizes)[-parts:]] = True
+        keep &= sizes >= 0.2 * sizes.max()
+    else:
+        keep = sizes >= max(_SMALL_PART * sizes.max(), 1)
+    return np.asarray(keep[labels])

@@ -1,0 +1,33 @@
+"""A policy that says what it was told to: for tests, demonstrations and for replaying what a model once said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from napari_ibisagent.core.errors import BackendError
+from napari_ibisagent.core.protocols import Situation
+
+
+class ScriptedPolicy:
+    """Answers with the given texts, one a turn; BackendError when they are used up."""
+
+    name = "scripted"
+    dialect = "ibis"
+
+    def __init__(self, turns: Sequence[str]) -> None:
+        self._turns = list(turns)
+        self._next = 0
+
+    def act(self, situation: Situation) -> Iterator[str]:
+        """The next text, a word at a time."""
+        if self._next >= len(self._turns):
+            raise BackendError(f"The script has {len(self._turns)} turns and all are used up. Add a Terminate.")
+        text = self._turns[self._next]
+        self._next += 1
+        for piece in text.split(" "):
+            yield piece + " "
+
+
+def build(turns: Sequence[str] = ()) -> ScriptedPolicy:
+    """A scripted policy; ``turns`` are texts in the IBISAgent dialect."""
+    return ScriptedPolicy(turns)

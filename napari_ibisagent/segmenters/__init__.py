@@ -1,0 +1,1 @@
+"""Segmenters turn clicks into masks: one module each, with ``build(**options)``."""
