@@ -225,7 +225,7 @@ def test_no_text_raises_anything_else() -> None:
         pieces = dice.choices(ALPHABET, k=dice.randrange(1, 24))
         read += _read("".join(pieces)) is not None
         read += _read(f"<action>{''.join(dice.choices(ALPHABET[6:], k=dice.randrange(1, 8)))}</action>") is not None
-    assert read > 50  # the fuzz reaches the inside
+    assert read > 30  # the fuzz reaches the inside
 
 
 def test_mutated_answers_raise_nothing_else() -> None:

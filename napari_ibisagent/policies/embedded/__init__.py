@@ -233,7 +233,7 @@ def _fresh_click(mask: Mask, wanted: Mask, episode: Episode) -> Click | None:
         if isinstance(click, Click) and click not in episode.prompts and click not in flooded
     ]
     height, width = mask.shape
-    least = 1.5 + 0.02 * np.sqrt(np.count_nonzero(wanted))
+    least = 1.0 + 0.015 * np.sqrt(np.count_nonzero(wanted))
     goal = wanted.copy()
     for click in refused:
         rows, columns = np.ogrid[:height, :width]
@@ -246,7 +246,7 @@ def _fresh_click(mask: Mask, wanted: Mask, episode: Episode) -> Click | None:
     row, column = min(int(click.y * height), height - 1), min(int(click.x * width), width - 1)
     reach = int(least)
     around = wrong[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-    return click if around.mean() > 0.75 else None
+    return click if around.mean() > 0.5 else None
 
 
 def _took_back_first(episode: Episode) -> bool:

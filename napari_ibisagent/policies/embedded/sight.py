@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_ibisagent.core.masks import Mask
@@ -51,13 +52,26 @@ def _coarse_slice(mask: Mask, survey: Survey, view: View) -> Mask:
     return view.from_native(blocks[rows[:, np.newaxis], columns])
 
 
-def _gate(smooth: np.ndarray[tuple[int, ...], np.dtype[np.float32]], coarse: Mask) -> tuple[float, float]:
-    """The HU range of what lies safely inside of the coarse mask."""
+def _gate(smooth: NDArray[np.float32], coarse: Mask) -> tuple[float, float]:
+    """The HU range of an organ: what is safely inside of the coarse mask, and out to its true border.
+
+    A border between two tissues lies where the blurred picture is half-way between them; so where much of the
+    surroundings is clearly darker (fat, lung) or brighter, the range reaches half-way to that.
+    """
     inside = ndi.binary_erosion(coarse, iterations=2)
     values = smooth[inside if np.count_nonzero(inside) > 20 else coarse]
     middle = float(np.median(values))
     spread = max(1.4826 * float(np.median(np.abs(values - middle))), 6.0)
-    return middle - 3 * spread, middle + 3.5 * spread
+    low, high = middle - 3 * spread, middle + 3.5 * spread
+    far = ndi.distance_transform_edt(~coarse)
+    around = smooth[(far > 2) & (far < 8)]
+    for darker, select in ((True, around < middle - 40), (False, around > middle + 40)):
+        if np.count_nonzero(select) < 0.2 * around.size:
+            continue
+        half = (middle + float(np.median(around[select]))) / 2
+        low, high = (min(low, half), high) if darker else (low, max(high, half))
+    bottom, top = (float(v) for v in np.percentile(smooth[coarse], (15, 90)))
+    return low, max(high, top)
 
 
 def _far_from(coarse: Mask, pixels: int) -> Mask:
