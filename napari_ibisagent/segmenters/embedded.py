@@ -36,6 +36,8 @@ _NECK = 0.35
 _REACH = 1.3
 # Within this share of that distance a correction takes nearly every pixel; beyond, similar ones only.
 _CORE = 0.8
+# How much a step in HU below -250 counts against one in soft tissue.
+_LUNG_WEIGHT = 0.1
 # How many states after some prompts are remembered of a view; each is some 70 kB.
 _REMEMBERED = 64
 # What the score makes of: the share of the border on a clear step, compactness, root of the area's share, clicks
@@ -287,8 +289,9 @@ def _channels(image: NDArray[Any], modality: str) -> Field:
     else:
         stack = values[np.newaxis]
     for channel in stack:
-        if modality == "CT":  # soft tissue and bone; steps within air or metal say nothing
-            np.clip(channel, -250, 500, out=channel)
+        if modality == "CT":  # soft tissue counts in full, lung against air a little, metal not at all
+            np.clip(channel, -1024, 500, out=channel)
+            channel[channel < -250] = -250 + _LUNG_WEIGHT * (channel[channel < -250] + 250)
         else:
             np.clip(channel, *np.percentile(channel[::2, ::2], (0.5, 99.5)), out=channel)
     spread = float(stack.std())

@@ -36,6 +36,8 @@ _GOOD = 0.95
 _POOR = 0.5
 # Between these two the answer says that it should be checked.
 _DOUBTFUL = 0.75
+# After so many steps a mask that still agrees poorly is given up.
+_PATIENCE = 8
 # A step that gains less than this, twice, ends the episode; one that loses more than this is taken back.
 _GAIN = 0.01
 # Slices looked at when a described thing is searched for in a volume.
@@ -112,7 +114,8 @@ class EmbeddedPolicy:
         click = None if agreement >= _GOOD else _fresh_click(mask, wanted, episode)
         if click is not None and not mask.any() and episode.steps:
             return _boxed(goal, wanted)
-        if click is None or _stalled(episode, wanted):
+        hopeless = len(episode.steps) >= _PATIENCE and agreement < _POOR
+        if click is None or hopeless or _stalled(episode, wanted):
             return _closing(goal, agreement, bool(mask.any()))
         return Turn(_reasoning(goal, episode, mask, wanted, click), (click,))
 

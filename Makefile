@@ -1,0 +1,45 @@
+# Two commands do everything that they need on a fresh Debian or Ubuntu machine: make demo, make test.
+# README.md has the same commands for people without make.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One thread a process: the tiny arrays here are slower with two.
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint types layers check format clean
+
+demo: $(BIN)/.demo-ready
+	$(BIN)/ibisagent demo --out demo-output
+
+test: $(BIN)/.dev-ready
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(BIN)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BIN)/.dev-ready
+	$(BIN)/mypy
+
+layers: $(BIN)/.dev-ready
+	$(BIN)/lint-imports
+
+check: test lint types layers
+
+format: $(BIN)/.dev-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(BIN)/.demo-ready: pyproject.toml constraints.txt
+	sh .ci/setup $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(BIN)/.dev-ready: pyproject.toml constraints.txt
+	sh .ci/setup $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output build dist
