@@ -31,7 +31,7 @@ def side_warning(volume: Volume, view: View, mask: Mask, target: Target | None) 
     if not wrong:
         return None
     lies = "right" if target.side is Side.LEFT else "left"
-    return f"You asked for the {target.full_name}, but the mask lies on the patient's {lies} side. Check the side."
+    return f"You asked for {target.phrase}, but the mask lies on the patient's {lies} side. Check the side."
 
 
 def quality_warnings(episode: Episode) -> list[str]:

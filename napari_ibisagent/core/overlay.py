@@ -53,9 +53,11 @@ def draw_mask(picture: Picture, mask: NDArray[np.bool_] | None, preset: OverlayP
     """A copy of ``picture`` (H, W, 3) with ``mask`` (H, W) blended over it."""
     result = picture.copy()
     if mask is not None and mask.any():
-        covered = result[mask].astype(np.float32)
-        blend = covered * (1 - preset.alpha) + np.array(preset.colour, np.float32) * preset.alpha
-        result[mask] = np.rint(blend).astype(np.uint8)
+        grey = np.arange(256, dtype=np.float32) * (1 - preset.alpha)
+        for channel, colour in enumerate(preset.colour):
+            blend = np.rint(grey + colour * preset.alpha).astype(np.uint8)
+            plane = result[:, :, channel]
+            plane[mask] = blend[plane[mask]]
     return result
 
 

@@ -36,3 +36,8 @@ class Target:
         if self.side is Side.BOTH:
             return f"both {self.name}s"
         return f"{self.side.value} {self.name}"
+
+    @property
+    def phrase(self) -> str:
+        """The name as it stands in a sentence: "the left kidney", "both kidneys"."""
+        return self.full_name if self.side is Side.BOTH else f"the {self.full_name}"

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import gdcm  # type: ignore[import-untyped]
+import gdcm
 import numpy as np
 from pydicom import Dataset
 from pydicom.encaps import get_frame

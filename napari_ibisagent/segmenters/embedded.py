@@ -30,6 +30,8 @@ Field = NDArray[np.float32]
 _WORK_SIDE = 320
 # Gate widths that the first click tries, in standard deviations of the clicked neighbourhood.
 _GATES = (1.5, 2.2, 3.2, 4.5, 6.5)
+# A gate that lets in more than this share of the picture isn't tried where a narrower one gave a region.
+_MOST = 0.5
 # A passage narrower than this share of the clicked place's width is a leak.
 _NECK = 0.35
 # How far a correction reaches, as a share of the click's distance to the mask's border.
@@ -173,7 +175,10 @@ class OpenedEmbedded:
         result = np.zeros(self._shape, bool)
         best = -np.inf
         for gate in _GATES:
-            region, box = _through_wide_passages((unlike < gate) & inside, here)
+            alike = (unlike < gate) & inside
+            if best > -np.inf and np.count_nonzero(alike) > _MOST * unlike.size:
+                break  # wider gates let in yet more of the background
+            region, box = _through_wide_passages(alike, here)
             region = ndi.binary_fill_holes(region) & inside[box]
             step = _border_step(region, unlike[box], gate, unlike.size)
             if step > best:

@@ -45,7 +45,7 @@ def scan():
 
 
 def job(policy=None, **changes):
-    policy = policy or oracle.build(truth(), goal=0.97)
+    policy = policy or oracle.build(truth(), goal=0.93)
     options = {"volume": scan(), "prompt": "the organ", "plane": Plane.AXIAL, "index": None, "locator": policy}
     return Job(**(options | {"policy": policy, "segmenter": embedded.build()} | changes))
 

@@ -39,7 +39,7 @@ def step(*actions):
 
 
 def test_limits_are_the_published_ones():
-    assert DEFAULT_LIMITS == Limits(20, 3) and MAX_STEPS == 20  # DESIGN section 6
+    assert Limits(20, 3) == DEFAULT_LIMITS and MAX_STEPS == 20  # DESIGN section 6
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6])

@@ -92,8 +92,7 @@ def next_event(history: History, dice: random.Random, *, jumps: bool = True):
         return OPENED
     if jumps and dice.random() < 0.2:
         moves = [history.undo(), history.redo(), Reverted(dice.randrange(1, len(history.nodes)))]
-        move = dice.choice([move for move in moves if move is not None])
-        return move
+        return dice.choice([move for move in moves if move is not None])
     kinds = ["prompt", "rule", "add", *["commit", "change", "remove"] * bool(session.objects)]
     if episode is not None:
         kinds += ["thought", "painted", "terminated", "failed"] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from event_strategies import OPENED, next_event
@@ -160,7 +161,7 @@ def test_a_random_walk_loses_nothing(seed):
             seen[history.head] = (history.session, repr(history.session))
         path = history.path()
         assert path[0] == 0 and path[-1] == history.head
-        assert all(history.nodes[b].parent == a for a, b in zip(path, path[1:], strict=False))
+        assert all(history.nodes[b].parent == a for a, b in pairwise(path))
         undo, redo = history.undo(), history.redo()
         if undo is not None:
             assert undo.to in path[:-1]

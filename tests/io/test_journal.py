@@ -173,7 +173,10 @@ def test_an_empty_file_is_not_taken_for_a_journal(path):
 
 
 def lines_of(path):
-    write(path, 1, 12)
+    events = [OPENED, Prompted("x", Plane.AXIAL, 0, SHAPE), ObjectAdded(1, "thing", "#123456"), *[Thought("hm")] * 6]
+    with Journal.create(path) as journal:
+        for event in events:
+            journal.append(event)
     return path.read_bytes().split(b"\n")
 
 

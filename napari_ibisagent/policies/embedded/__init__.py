@@ -277,16 +277,18 @@ def _boxed(goal: _Goal, wanted: Mask) -> Turn:
         edges.append((max(0.0, (at.start - spare) / size), min(1.0, (at.stop + spare) / size)))
     (y0, y1), (x0, x1) = edges
     box = Box(round(x0, 4), round(y0, 4), round(x1, 4), round(y1, 4))
-    name = goal.target.full_name if goal.target else "target"
+    name = goal.target.phrase if goal.target else "the target"
     return Turn(
-        f"A box keeps the tool near the evidence for the {name}; with it a positive click at "
+        f"A box keeps the tool near the evidence for {name}; with it a positive click at "
         f"({click.x:.2f}, {click.y:.2f}).",
         (box, click),
     )
 
 
 def _stalled(episode: Episode, wanted: Mask) -> bool:
-    """Whether the last three steps together gained next to nothing."""
+    """Whether the last steps gained next to nothing, or were taken back again and again."""
+    if sum(isinstance(a, Revert) for step in episode.steps[-6:] for a in step.actions) >= 3:
+        return True
     if len(episode.steps) < 4:
         return False
     masks = [episode.steps[at].mask for at in (-4, -1)]
@@ -296,9 +298,9 @@ def _stalled(episode: Episode, wanted: Mask) -> bool:
 
 def _reasoning(goal: _Goal, episode: Episode, mask: Mask, wanted: Mask, click: Click) -> str:
     where = f"({click.x:.2f}, {click.y:.2f})"
-    name = goal.target.full_name if goal.target else "target"
+    name = goal.target.phrase if goal.target else "the target"
     if not episode.steps:
-        lead = f"{goal.how}. Evidence for the {name}: {'; '.join(goal.facts)}."
+        lead = f"{goal.how}. Evidence for {name}: {'; '.join(goal.facts)}."
         return f"{lead} I click into the middle of it, at {where}."
     agreement = dice(mask, wanted)
     if episode.steps[-1].verdict is Verdict.REJECTED and episode.steps[-1].reason:
@@ -310,7 +312,7 @@ def _reasoning(goal: _Goal, episode: Episode, mask: Mask, wanted: Mask, click: C
     what = "misses" if click.positive else "spills over"
     sign = "positive" if click.positive else "negative"
     return (
-        f"{lead}The mask agrees with the evidence to {agreement:.2f}; it {what} {share:.0f} % of the {name}. "
+        f"{lead}The mask agrees with the evidence to {agreement:.2f}; it {what} {share:.0f} % of {name}. "
         f"A {sign} click at {where}."
     )
 
@@ -319,7 +321,8 @@ def _closing(goal: _Goal, agreement: float, has_mask: bool) -> Turn:
     name = goal.target.full_name if goal.target else "target"
     stop: tuple[Action, ...] = (Terminate(),)
     if not has_mask or agreement < _POOR:
-        reason = f"The tool's mask agrees with the evidence for the {name} to {agreement:.2f} only."
+        phrase = goal.target.phrase if goal.target else "the target"
+        reason = f"The tool's mask agrees with the evidence for {phrase} to {agreement:.2f} only."
         return Turn(f"{reason} I don't offer it as an answer.", stop, f"not found: {reason}")
     if agreement < _DOUBTFUL:
         return Turn(

@@ -70,8 +70,7 @@ def _gate(smooth: NDArray[np.float32], coarse: Mask) -> tuple[float, float]:
             continue
         half = (middle + float(np.median(around[select]))) / 2
         low, high = (min(low, half), high) if darker else (low, max(high, half))
-    bottom, top = (float(v) for v in np.percentile(smooth[coarse], (15, 90)))
-    return low, max(high, top)
+    return low, max(high, float(np.percentile(smooth[coarse], 90)))
 
 
 def _far_from(coarse: Mask, pixels: int) -> Mask:
