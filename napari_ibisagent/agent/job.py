@@ -26,6 +26,7 @@ from napari_ibisagent.core.session import (
     Committed,
     ObjectAdded,
     Patch,
+    advance,
     labels_in_slice,
     resolve_overlap,
 )
@@ -146,8 +147,10 @@ def _commit(job: Job, recorder: Recorder, view: View, mask: Mask, target: Target
     session = recorder.session
     value = session.free_value()
     name = target.full_name if target else job.prompt.strip()[:60]
-    recorder.record(ObjectAdded(value, name, PALETTE[(value - 1) % len(PALETTE)]))
+    added = ObjectAdded(value, name, PALETTE[(value - 1) % len(PALETTE)])
     labels = labels_in_slice(session, job.volume.shape, view.plane, view.index)
-    kept = resolve_overlap(labels, mask, value, recorder.session)
+    # Under *forbid* this may raise: then nothing has been recorded yet.
+    kept = resolve_overlap(labels, mask, value, advance(session, added))
+    recorder.record(added)
     recorder.record(Committed(Patch(value, view.plane, view.index, PackedMask.of(kept))))
     return value

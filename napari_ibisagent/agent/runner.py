@@ -78,64 +78,80 @@ def run(
     Accepted, Overridden, Rejected, or Painted (the human drew instead). ``cancelled`` is asked between two
     pieces of the policy's text and before the tool runs; ``on_text`` gets those pieces.
     """
-    picture = grey_picture(stage.view.image, stage.window or default_window(stage.view.image, stage.view.modality))
+    play = _Play(episode, stage, cancelled, on_text)
     try:
         while True:
-            rule = stopped(episode, limits)
+            rule = stopped(play.episode, limits)
             if rule is not None:
-                return (yield from _emit(episode, rule))
-            observation = draw_mask(picture, episode.mask_array() if episode.mask else None, stage.overlay)
-            started = time.perf_counter()
-            turn = _turn(Situation(episode, stage.volume, stage.view, observation), stage, cancelled, on_text)
-            spent = _since(started)
-            if turn.thought:
-                episode = yield from _emit(episode, Thought(turn.thought))
-            agreed = True
-            if turn.prompts or turn.reverts:
-                episode, agreed = yield from _step(episode, turn, spent, stage, cancelled)
-            if turn.terminates and agreed:
-                has_mask = bool(episode.mask_array().any())
-                return (yield from _emit(episode, ending(turn.says_absent, has_mask, turn.answer)))
+                yield from play.tell(rule)
+            else:
+                yield from play.turn()
+            if play.episode.outcome is not None:
+                break
     except CancelledError:
-        return (yield from _emit(episode, Terminated(Outcome.CANCELLED, "Cancelled by the user.")))
+        yield from play.tell(Terminated(Outcome.CANCELLED, "Cancelled by the user."))
     except (BackendError, DialectError) as error:
-        return (yield from _emit(episode, Failed(str(error))))
+        yield from play.tell(Failed(str(error)))
+    return play.episode
 
 
-def _emit(episode: Episode, event: EpisodeEvent) -> Run:
-    """Yields an event and returns the episode after it."""
-    after = advance(episode, event)
-    yield event
-    return after
+class _Play:
+    """The episode as it is being played: every event goes through ``tell``, which folds it in and yields it."""
 
+    def __init__(
+        self, episode: Episode, stage: Stage, cancelled: Callable[[], bool], on_text: Callable[[str], None]
+    ) -> None:
+        self.episode = episode
+        self._stage = stage
+        self._cancelled = cancelled
+        self._on_text = on_text
+        view = stage.view
+        self._picture = grey_picture(view.image, stage.window or default_window(view.image, view.modality))
 
-def _turn(situation: Situation, stage: Stage, cancelled: Callable[[], bool], on_text: Callable[[str], None]) -> Turn:
-    pieces = []
-    for piece in stage.policy.act(situation):
-        if cancelled():
+    def tell(self, event: EpisodeEvent) -> Generator[EpisodeEvent, Verdicts | None, Verdicts | None]:
+        """Folds an event in, yields it, and returns what the driver answers."""
+        self.episode = advance(self.episode, event)
+        return (yield event)
+
+    def turn(self) -> Generator[EpisodeEvent, Verdicts | None, None]:
+        """Asks the policy for a turn, and brings it through the gate and the tool."""
+        started = time.perf_counter()
+        turn = self._asked()
+        spent = _since(started)
+        if turn.thought:
+            yield from self.tell(Thought(turn.thought))
+        agreed = True
+        if turn.prompts or turn.reverts:
+            agreed = yield from self._step(turn, spent)
+        if turn.terminates and agreed:
+            has_mask = bool(self.episode.mask_array().any())
+            yield from self.tell(ending(turn.says_absent, has_mask, turn.answer))
+
+    def _asked(self) -> Turn:
+        episode, stage = self.episode, self._stage
+        mask = None if episode.mask is None else episode.mask_array()
+        situation = Situation(episode, stage.volume, stage.view, draw_mask(self._picture, mask, stage.overlay))
+        pieces = []
+        for piece in stage.policy.act(situation):
+            if self._cancelled():
+                raise CancelledError("Cancelled by the user.")
+            pieces.append(piece)
+            self._on_text(piece)
+        return parser(stage.policy.dialect)("".join(pieces))
+
+    def _step(self, turn: Turn, spent: float) -> Generator[EpisodeEvent, Verdicts | None, bool]:
+        """One proposal through the gate and the tool; says whether it was taken as it was."""
+        actions = tuple(a for a in turn.actions if not isinstance(a, Terminate))
+        verdict = (yield from self.tell(Proposed(actions, turn.answer, spent))) or Accepted(Author.AGENT)
+        yield from self.tell(verdict)
+        if isinstance(verdict, Rejected | Painted):
+            return False
+        if self._cancelled():
             raise CancelledError("Cancelled by the user.")
-        pieces.append(piece)
-        on_text(piece)
-    return parser(stage.policy.dialect)("".join(pieces))
-
-
-def _step(
-    episode: Episode, turn: Turn, spent: float, stage: Stage, cancelled: Callable[[], bool]
-) -> Generator[EpisodeEvent, Verdicts | None, tuple[Episode, bool]]:
-    """One proposal through the gate and the tool; also says whether the proposal was taken as it was."""
-    actions = tuple(a for a in turn.actions if not isinstance(a, Terminate))
-    proposal = Proposed(actions, turn.answer, spent)
-    episode = advance(episode, proposal)
-    verdict = (yield proposal) or Accepted(Author.AGENT)
-    episode = yield from _emit(episode, verdict)
-    if isinstance(verdict, Rejected | Painted):
-        return episode, False
-    done = verdict.actions if isinstance(verdict, Overridden) else actions
-    if cancelled():
-        raise CancelledError("Cancelled by the user.")
-    result, spent = segment(episode, done, stage.tool)
-    segmented = Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent)
-    return (yield from _emit(episode, segmented)), isinstance(verdict, Accepted)
+        done = verdict.actions if isinstance(verdict, Overridden) else actions
+        result, spent = segment(self.episode, done, self._stage.tool)
+        yield from self.tell(Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent))
+        return isinstance(verdict, Accepted)
 
 
 def segment(episode: Episode, actions: tuple[Action, ...], tool: OpenedView) -> tuple[Segmentation, float]:

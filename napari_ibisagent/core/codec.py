@@ -38,7 +38,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """The value that ``to_json`` wrote. Raises ValueError where it isn't one."""
+    """The value that ``to_json`` wrote. Raises ValueError where it isn't one, or a field is of another kind."""
     if isinstance(value, list):
         return tuple(from_json(item) for item in value)
     if not isinstance(value, dict):
@@ -46,26 +46,46 @@ def from_json(value: Any) -> Any:
     kind = _KINDS.get(str(value.get("type")))
     if kind is None:
         raise ValueError(f"The type {value.get('type')!r} isn't known to this version.")
-    enums = _enums(kind)
+    hints = _hints(kind)
+    given = {name: item for name, item in value.items() if name != "type"}
+    unknown = given.keys() - hints.keys()
+    if unknown:
+        raise ValueError(f"A {kind.__name__} has no {', '.join(sorted(unknown))} in this version.")
     try:
-        return kind(
-            **{
-                name: enums[name](item) if name in enums else from_json(item)
-                for name, item in value.items()
-                if name != "type"
-            }
+        read = kind(
+            **{name: _fitted(from_json(item), hints[name], f"{kind.__name__}.{name}") for name, item in given.items()}
         )
     except TypeError as error:
         raise ValueError(f"The {kind.__name__} is not in the form of this version: {error}.") from error
+    if isinstance(read, episode.PackedMask):
+        read.array()  # a mask that can't be unpacked is found now and not when it is needed
+    return read
 
 
 @functools.cache
-def _enums(kind: type) -> dict[str, type[StrEnum]]:
-    """The fields of a dataclass that hold an enum."""
-    found: dict[str, type[StrEnum]] = {}
-    for name, hint in get_type_hints(kind).items():
-        options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fitted(value: Any, hint: Any, where: str) -> Any:
+    """The value as its field's type has it (enums from their text). Raises ValueError where it doesn't fit."""
+    origin, options = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
         for option in options:
-            if isinstance(option, type) and issubclass(option, StrEnum):
-                found[name] = option
-    return found
+            try:
+                return _fitted(value, option, where)
+            except ValueError:
+                continue
+    elif origin is tuple and isinstance(value, tuple):
+        if len(options) == 2 and options[1] is Ellipsis:
+            return tuple(_fitted(item, options[0], where) for item in value)
+        if len(options) == len(value):
+            return tuple(_fitted(item, option, where) for item, option in zip(value, options, strict=True))
+    elif isinstance(hint, type):
+        if issubclass(hint, StrEnum):
+            return hint(value)
+        if hint is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
+            return value
+    raise ValueError(f"{where} can't be {value!r:.60}.")

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from napari_ibisagent.core.target import Side, Target
 
@@ -41,6 +42,8 @@ _CONTEXT = frozenset(
 )
 # What a word that no description has weighs against all of them (a rare known word weighs about 3.8).
 _UNKNOWN_WEIGHT = 2.0
+# Nouns that make a name before them a mere modifier, though they are ordinary verbs or fillers elsewhere.
+_PARTS = frozenset(("segment", "part", "region", "point", "contour", "outline"))
 _SIDES = {"left": Side.LEFT, "right": Side.RIGHT, "both": Side.BOTH, "bilateral": Side.BOTH}
 
 
@@ -73,27 +76,30 @@ class Resolution:
 
 def read_knowledge(text: str) -> tuple[Structure, ...]:
     """The structures of a knowledge base in TOML. Raises ValueError where it isn't in order."""
-    entries = tomllib.loads(text).get("structure", [])
-    found = []
-    for entry in entries:
-        ct = entry.get("ct", {})
-        code = entry.get("code")
-        found.append(
-            Structure(
-                key=entry["key"],
-                name=entry["name"],
-                synonyms=tuple(entry.get("synonyms", ())),
-                paired=bool(entry.get("paired", False)),
-                side=Side(entry.get("side", "")),
-                code=(code[0], code[1], code[2]) if code else None,
-                relations=tuple(entry.get("relations", ())),
-                hu=(ct["hu"][0], ct["hu"][1]) if ct else None,
-                volume_ml=(ct["volume_ml"][0], ct["volume_ml"][1]) if ct else None,
-            )
-        )
+    try:
+        found = [_structure(entry) for entry in tomllib.loads(text).get("structure", [])]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"A structure of the knowledge base lacks something or has it in another form: {error}."
+        ) from error
     if len({s.key for s in found}) != len(found):
         raise ValueError("Two structures of the knowledge base have the same key.")
     return tuple(found)
+
+
+def _structure(entry: dict[str, Any]) -> Structure:
+    ct, code = entry.get("ct"), entry.get("code")
+    return Structure(
+        key=entry["key"],
+        name=entry["name"],
+        synonyms=tuple(entry.get("synonyms", ())),
+        paired=bool(entry.get("paired", False)),
+        side=Side(entry.get("side", "")),
+        code=(code[0], code[1], code[2]) if code else None,
+        relations=tuple(entry.get("relations", ())),
+        hu=(ct["hu"][0], ct["hu"][1]) if ct else None,
+        volume_ml=(ct["volume_ml"][0], ct["volume_ml"][1]) if ct else None,
+    )
 
 
 def resolve(prompt: str, knowledge: tuple[Structure, ...]) -> Resolution:
@@ -165,8 +171,8 @@ def _mentions(words: list[str], knowledge: tuple[Structure, ...]) -> list[tuple[
 def _is_head(mention: tuple[int, int, Structure], words: list[str]) -> bool:
     """Whether a name is what the sentence asks for: not "in the liver", "liver tumour", "T12 vertebra"."""
     start, end, structure = mention
-    if end < len(words) and words[end] not in _STOP | _CONTEXT:
-        return False
+    if end < len(words) and (words[end] in _PARTS or words[end] not in _STOP | _CONTEXT):
+        return False  # "the liver tumour", "a liver segment"
     at = start - 1
     while at >= 0 and (words[at] in _FILLERS - {"of"} or words[at] in _SIDES):
         at -= 1

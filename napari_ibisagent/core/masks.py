@@ -65,8 +65,9 @@ def decode(text: str, shape: tuple[int, ...]) -> Mask:
     except (binascii.Error, zlib.error, ValueError, OverflowError) as error:
         raise ValueError(f"A stored mask can't be read: {error}.") from error
     size = int(np.prod(shape))
-    if np.any(runs < 0) or int(runs.sum()) != size:
-        raise ValueError(f"A stored mask holds {int(runs.sum())} elements, but its shape {shape} needs {size}.")
+    # The sum of runs that are each too long could wrap round to the right size.
+    if np.any((runs < 0) | (runs > size)) or int(runs.sum()) != size:
+        raise ValueError(f"A stored mask doesn't hold the {size} elements that its shape {shape} needs.")
     values = np.arange(runs.size) % 2 == 1
     return np.repeat(values, runs).reshape(shape)
 

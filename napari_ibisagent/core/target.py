@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+def plural(name: str) -> str:
+    """The plural of a structure's name: kidneys, adrenal glands, hippocampi."""
+    return f"{name[:-2]}i" if name.endswith("us") else f"{name}s"
+
+
 class Side(StrEnum):
     """The patient's side, never the picture's."""
 
@@ -34,7 +39,7 @@ class Target:
         if self.side is Side.NONE:
             return self.name
         if self.side is Side.BOTH:
-            return f"both {self.name}s"
+            return f"both {plural(self.name)}"
         return f"{self.side.value} {self.name}"
 
     @property

@@ -39,6 +39,11 @@ class Journal:
         """A new journal; its folder is made. Raises OutputError where the file exists or can't be made."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The journal {path} can't be written: its folder can't be made ({error.strerror}). Choose another one."
+            ) from error
+        try:
             descriptor = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
             raise OutputError(f"{path} exists already; a journal is never overwritten. Choose another name.") from error
@@ -83,16 +88,27 @@ class Journal:
         self.close()
 
     def _write(self, line: dict[str, Any]) -> None:
+        if self._descriptor < 0:
+            raise OutputError(f"The journal {self.path} is closed; nothing more can be written to it.")
         data = (json.dumps(line, separators=(",", ":")) + "\n").encode()
+        before = os.fstat(self._descriptor).st_size
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
             os.fsync(self._descriptor)
         except OSError as error:
+            self._take_back(before)
             raise OutputError(
                 f"The journal {self.path} can't be written: {error.strerror}. Make room on the disk; what was "
                 "written before is safe."
             ) from error
+
+    def _take_back(self, size: int) -> None:
+        """Cuts off a line that didn't get through whole; where even that fails, nothing may follow it."""
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError:
+            self.close()
 
 
 def read_journal(path: Path) -> History:
@@ -125,14 +141,14 @@ def _events(path: Path) -> Iterator[tuple[Event | None, int]]:
     lines = data.split(b"\n")
     for number, line in enumerate(lines, start=1):
         last = number == len(lines)
-        if last and not line:
+        if last and not line and number > 1:
             break
         try:
             content = json.loads(line)
             if number == 1:
                 _check_header(content, path)
-            event = None if number == 1 else from_json(content["event"])
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+            event = None if number == 1 else _event(content["event"])
+        except (ValueError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
             if last and number > 1:
                 break  # the process was killed while it wrote this line
             raise JournalError(
@@ -143,6 +159,13 @@ def _events(path: Path) -> Iterator[tuple[Event | None, int]]:
             break  # whole, but its end of line is missing: it may have been cut inside of a number or a text
         offset += len(line) + 1
         yield event, offset
+
+
+def _event(content: Any) -> Event:
+    event = from_json(content)
+    if not isinstance(event, Event):
+        raise ValueError(f"{content!r:.80} is no event")
+    return event
 
 
 def _check_header(content: Any, path: Path) -> None:

@@ -40,12 +40,14 @@ _REACH = 1.3
 _CORE = 0.8
 # How much a step in HU below -250 counts against one in soft tissue.
 _LUNG_WEIGHT = 0.1
+# Where a click is at most this unlike the ones before it, it may be in a further part of the target.
+_ALIKE = 1.5
 # How many states after some prompts are remembered of a view; each is some 70 kB.
 _REMEMBERED = 64
 # What the score makes of: the share of the border on a clear step, compactness, root of the area's share, clicks
 # (up to five), and a constant. Least squares on all structures of three phantoms with one to five simulated
 # clicks; docs/benchmarks.md says how well it holds on real pictures.
-_SCORE_WEIGHTS = (0.424, 0.543, -0.350, 0.214, -0.293)
+_SCORE_WEIGHTS = (0.462, 0.533, -0.478, 0.213, -0.167)
 
 
 class EmbeddedSegmenter:
@@ -118,7 +120,7 @@ class OpenedEmbedded:
         seed = self._pixel(prompt)
         positives, negatives = state.positives, state.negatives
         if mask[seed] != prompt.positive:
-            region = self._region(mask, seed, prompt.positive, negatives if prompt.positive else positives, room)
+            region = self._region(_Clicked(mask, room, positives, negatives), seed, prompt.positive)
             mask = (mask | region) if prompt.positive else (mask & ~region)
         if prompt.positive:
             positives = (*positives, seed)
@@ -133,13 +135,17 @@ class OpenedEmbedded:
 
     # -- regions ------------------------------------------------------------------------------------------
 
-    def _region(self, mask: Mask, seed: Pixel, positive: bool, others: tuple[Pixel, ...], room: Mask | None) -> Mask:
-        """The pixels that a click adds to (positive) or takes from (negative) the mask."""
-        if positive and not mask.any():
-            return self._grown(seed, np.ones(self._shape, bool) if room is None else room)
-        domain = ~mask if positive else mask
-        if room is not None:
-            domain = domain & room
+    def _region(self, state: _Clicked, seed: Pixel, positive: bool) -> Mask:
+        """The pixels that a click adds to (positive) or takes from (negative) the working mask."""
+        room = np.ones(self._shape, bool) if state.room is None else state.room
+        if positive and not state.mask.any():
+            return self._grown(seed, room)
+        domain = (~state.mask if positive else state.mask) & room
+        same, others = (state.positives, state.negatives) if positive else (state.negatives, state.positives)
+        if positive and (not same or self._unlike_at(seed, same) < _ALIKE):
+            apart = self._grown(seed, domain)
+            if not (ndi.binary_dilation(apart, iterations=2) & state.mask).any():
+                return apart  # a further part of the target, not a correction of this one
         return self._correction(seed, domain, others, positive)
 
     def _correction(self, seed: Pixel, domain: Mask, others: tuple[Pixel, ...], positive: bool) -> Mask:
@@ -221,7 +227,13 @@ class OpenedEmbedded:
         moved = ndi.binary_opening(moved) | (moved & near & ~ndi.binary_opening(near))
         settled = mask.copy()
         settled[window] = moved if room is None else moved & room[window]
+        if start.any():
+            settled = np.where(ndi.binary_dilation(mask != start, iterations=3), settled, mask)
         return _clicked_parts(settled, state.positives, state.negatives, start)
+
+    def _unlike_at(self, seed: Pixel, seeds: tuple[Pixel, ...]) -> float:
+        """How unlike the place of one click is to that of the nearest-looking other one."""
+        return float(self._unlikeness(seeds, (slice(seed[0], seed[0] + 1), slice(seed[1], seed[1] + 1)))[0, 0])
 
     # -- between the view and the working picture ------------------------------------------------------------
 
@@ -288,6 +300,10 @@ def build() -> EmbeddedSegmenter:
 def _channels(image: NDArray[Any], modality: str) -> Field:
     """(C, H, W) with outliers clipped and unit spread: grey, or brightness and two colour differences."""
     values = image.astype(np.float32)
+    if not np.isfinite(values).all():
+        finite = values[np.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     if values.ndim == 3:
         red, green, blue = values[..., 0], values[..., 1], values[..., 2]
         stack = np.stack([(red + green + blue) / 3, 0.7 * (red - blue), 0.5 * (2 * green - red - blue)])

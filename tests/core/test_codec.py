@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import get_args
 
+import numpy as np
 import pytest
 from event_strategies import EVENTS, TARGET
 from hypothesis import given, settings
@@ -55,9 +56,9 @@ def test_the_form_on_the_disk_stays():
     assert from_json(json.loads(text)) == event
     target = from_json({"type": "Target", "name": "kidney", "side": "left"})
     assert target == Target("kidney", side=Side.LEFT) and type(target.side) is Side
-    assert from_json({"type": "Segmented", "mask": {"type": "PackedMask", "shape": [1], "runs": "x"}, "score": 1}) == (
-        Segmented(PackedMask((1,), "x"), 1)
-    )
+    mask = {"type": "PackedMask", "shape": [2, 2], "runs": ""}
+    packed = PackedMask.of(np.array([[False, False], [True, False]]))
+    assert from_json({"type": "Segmented", "mask": mask | {"runs": packed.runs}, "score": 1}) == Segmented(packed, 1)
 
 
 BROKEN = [

@@ -112,7 +112,7 @@ class EmbeddedPolicy:
                 (Revert(),),
             )
         click = None if agreement >= _GOOD else _fresh_click(mask, wanted, episode)
-        if click is not None and not mask.any() and episode.steps:
+        if click is not None and not mask.any() and _took_back_first(episode) and len(episode.steps) == 2:
             return _boxed(goal, wanted)
         hopeless = len(episode.steps) >= _PATIENCE and agreement < _POOR
         if click is None or hopeless or _stalled(episode, wanted):

@@ -117,8 +117,8 @@ def _spine(_: Structure, __: Side, survey: Survey) -> Finding | Absent:
         rows, columns = np.ogrid[: near.shape[1], : near.shape[2]]
         away = ((rows - y) * survey.spacing[1] / 45) ** 2 + ((columns - x) * survey.spacing[2] / 38) ** 2
         near[z] = away <= 1
-    bone = largest_part(closed((survey.hu > 140) & near, survey.ball(4)) & near)
-    return Finding(bone, ("bone in the central back",), (100, 1e5), 1)
+    bone = large_parts(closed((survey.hu > 140) & near, survey.ball(4)) & near, 2 / survey.voxel_ml)
+    return Finding(bone, ("bone in the central back",), (100, 1e5), 0)
 
 
 # -- organs ------------------------------------------------------------------------------------------------

@@ -105,8 +105,17 @@ class Survey:
 
     @cached_property
     def bone(self) -> Mask:
-        """Everything in the body above 180 HU in parts of at least 2 mL. May hold contrast-filled vessels."""
-        return large_parts((self.hu > 180) & self.body, 2 / self.voxel_ml)
+        """Everything in the body above 180 HU in parts of at least 2 mL, but organs full of contrast."""
+        bright = (self.hu > 180) & self.body
+        return large_parts(bright & ~self._contrast, 2 / self.voxel_ml)
+
+    @property
+    def _contrast(self) -> Mask:
+        """Kidneys and the heart full of contrast: as bright as spongy bone, but thick and even, and off the spine."""
+        beside = np.abs(np.arange(self.hu.shape[2]) - self.midline) * self.spacing[2] > 22
+        even = (self.soft > 120) & (self.soft < 320) & self.body & beside
+        core = large_parts(ndi.binary_erosion(even, self.ball(6), border_value=1), 3 / self.voxel_ml)
+        return np.asarray(ndi.binary_dilation(core, self.ball(10)) & (self.hu < 350))
 
     @cached_property
     def midline(self) -> float:
