@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from napari_ibisagent.agent.checks import quality_warnings, side_warning
+from napari_ibisagent.agent.commit import committing, warnings_of
 from napari_ibisagent.agent.recorder import Recorder
 from napari_ibisagent.agent.runner import Stage, Verdicts, run
 from napari_ibisagent.agent.stop import DEFAULT_LIMITS, Limits
@@ -13,23 +13,12 @@ from napari_ibisagent.core.episode import (
     Episode,
     EpisodeEvent,
     Outcome,
-    PackedMask,
     Prompted,
     Terminated,
     Thought,
 )
 from napari_ibisagent.core.errors import CancelledError, StateError
-from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.protocols import Location, Locator, Policy, Segmenter
-from napari_ibisagent.core.session import (
-    PALETTE,
-    Committed,
-    ObjectAdded,
-    Patch,
-    advance,
-    labels_in_slice,
-    resolve_overlap,
-)
 from napari_ibisagent.core.target import Target
 from napari_ibisagent.core.view import AXES, Plane, View, view_of
 from napari_ibisagent.core.volume import Volume
@@ -132,25 +121,10 @@ def _current(recorder: Recorder) -> Episode:
 def _finished(job: Job, recorder: Recorder, view: View, location: Location) -> Result:
     """Commits the mask under the overlap rule and looks for what the user has to be warned of."""
     episode = _current(recorder)
-    warnings = quality_warnings(episode)
     value: int | None = None
     if episode.outcome in (Outcome.DONE, Outcome.STEP_LIMIT):
-        mask = view.to_native(episode.mask_array())
-        warning = side_warning(job.volume, view, mask, location.target)
-        warnings += [warning] if warning else []
-        if mask.any():
-            value = _commit(job, recorder, view, mask, location.target)
-    return Result(episode, view, location.target, value, tuple(warnings))
-
-
-def _commit(job: Job, recorder: Recorder, view: View, mask: Mask, target: Target | None) -> int:
-    session = recorder.session
-    value = session.free_value()
-    name = target.full_name if target else job.prompt.strip()[:60]
-    added = ObjectAdded(value, name, PALETTE[(value - 1) % len(PALETTE)])
-    labels = labels_in_slice(session, job.volume.shape, view.plane, view.index)
-    # Under *forbid* this may raise: then nothing has been recorded yet.
-    kept = resolve_overlap(labels, mask, value, advance(session, added))
-    recorder.record(added)
-    recorder.record(Committed(Patch(value, view.plane, view.index, PackedMask.of(kept))))
-    return value
+        event = committing(recorder.session, job.volume, view)
+        if event is not None:
+            recorder.record(event)
+            value = event.patch.value
+    return Result(episode, view, location.target, value, warnings_of(episode, job.volume, view))

@@ -116,9 +116,13 @@ class RuleChanged:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A mask becomes an object's voxels on a slice. ``mask`` is what ``resolve_overlap`` left of it."""
+    """A mask becomes an object's voxels on a slice; the patch holds what ``resolve_overlap`` left of it.
+
+    ``added`` is the object's row where it is new: one thing that a user does is one event, and one undo.
+    """
 
     patch: Patch
+    added: SegmentedObject | None = None
 
 
 SessionEvent = Opened | ObjectAdded | ObjectChanged | ObjectRemoved | RuleChanged | Committed | EpisodeEvent
@@ -160,9 +164,7 @@ def advance(session: Session, event: SessionEvent) -> Session:
         case Opened(scan, policy, segmenter):
             return replace(session, scan=scan, policy=policy, segmenter=segmenter)
         case ObjectAdded(value, name, colour):
-            if any(row.value == value for row in session.objects):
-                raise StateError(f"The label value {value} is taken.")
-            return replace(session, objects=(*session.objects, SegmentedObject(value, name, colour)))
+            return _with_object(session, SegmentedObject(value, name, colour))
         case ObjectChanged(row):
             session.object_of(row.value)
             return replace(session, objects=tuple(row if o.value == row.value else o for o in session.objects))
@@ -175,9 +177,10 @@ def advance(session: Session, event: SessionEvent) -> Session:
             )
         case RuleChanged(rule):
             return replace(session, rule=rule)
-        case Committed(patch):
-            session.object_of(patch.value)
-            return replace(session, patches=(*session.patches, patch))
+        case Committed(patch, added):
+            after = session if added is None else _with_object(session, added)
+            after.object_of(patch.value)
+            return replace(after, patches=(*after.patches, patch))
         case Prompted():
             return replace(session, episodes=(*session.episodes, episodes.begin(event)))
         case _:
@@ -185,6 +188,12 @@ def advance(session: Session, event: SessionEvent) -> Session:
                 raise StateError("There is no episode yet: a prompt has to come first.")
             current = episodes.advance(session.episode, event)
             return replace(session, episodes=(*session.episodes[:-1], current))
+
+
+def _with_object(session: Session, row: SegmentedObject) -> Session:
+    if any(known.value == row.value for known in session.objects):
+        raise StateError(f"The label value {row.value} is taken.")
+    return replace(session, objects=(*session.objects, row))
 
 
 def resolve_overlap(labels: NDArray[Any], mask: Mask, value: int, session: Session) -> Mask:

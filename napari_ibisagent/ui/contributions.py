@@ -21,8 +21,8 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     """The scan of a path as one image layer, turned to the radiological view. Raises ScanError."""
     from napari_ibisagent.io.read import read_scan
 
-    one = path if isinstance(path, str) else path[0]
-    return [image_layer(read_scan(Path(one)))]
+    one = Path(path if isinstance(path, str) else path[0])
+    return [image_layer(read_scan(one), one)]
 
 
 def phantom_layers() -> list[LayerData]:
@@ -31,12 +31,13 @@ def phantom_layers() -> list[LayerData]:
 
     made = make_phantom()
     labels = (made.labels, {"name": "phantom truth", "scale": made.volume.spacing_mm, "opacity": 0.35}, "labels")
-    return [image_layer(made.volume), labels]
+    return [image_layer(made.volume, Path("phantom")), labels]
 
 
-def image_layer(volume: Volume) -> LayerData:
-    """A volume as napari's (data, attributes, kind); the data aren't copied."""
-    attributes: dict[str, Any] = {"name": volume.name, "scale": volume.spacing_mm}
+def image_layer(volume: Volume, path: Path) -> LayerData:
+    """A volume as napari's (data, attributes, kind); the data aren't copied. The widget finds the volume in it."""
+    metadata = {"ibisagent_volume": volume, "ibisagent_path": str(path)}
+    attributes: dict[str, Any] = {"name": volume.name, "scale": volume.spacing_mm, "metadata": metadata}
     if volume.is_colour:
         attributes["rgb"] = True
     else:

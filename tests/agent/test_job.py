@@ -106,7 +106,7 @@ def test_what_is_listened_to_is_what_is_recorded():
     perform(job(), recorder, listen=lambda event, episode: heard.append((event, episode)))
     events = [node.event for node in recorder.history.nodes[1:]]
     assert [event for event, _ in heard] == events[: len(heard)]
-    assert [type(e).__name__ for e in events[len(heard) :]] == ["ObjectAdded", "Committed"]
+    assert [type(e).__name__ for e in events[len(heard) :]] == ["Committed"]
     assert heard[-1][1].outcome is Outcome.DONE
 
 

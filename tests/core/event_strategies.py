@@ -76,7 +76,7 @@ EVENTS = {
     ),
     "ObjectRemoved": st.builds(ObjectRemoved, VALUE),
     "RuleChanged": st.builds(RuleChanged, st.sampled_from(OverlapRule)),
-    "Committed": st.builds(Committed, PATCH),
+    "Committed": st.builds(Committed, PATCH, st.none() | st.builds(SegmentedObject, VALUE, TEXT, TEXT)),
     "Reverted": st.builds(Reverted, st.integers(0, 10**9)),
 }
 

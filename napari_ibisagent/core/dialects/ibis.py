@@ -61,9 +61,20 @@ def _stripped(text: str | None) -> str | None:
 
 
 def _untagged(text: str) -> str:
-    while _TAG.search(text):
-        text = _TAG.sub("", text)
-    return text.strip()
+    """The text without tags, nor such as appear when others are taken out; in one pass."""
+    kept: list[str] = []
+    opened: list[int] = []
+    for character in text:
+        if character == "<":
+            opened.append(len(kept))
+        kept.append(character)
+        if character == ">" and opened:
+            start = opened.pop()
+            if _TAG.fullmatch("".join(kept[start:])):
+                del kept[start:]
+            else:
+                opened.clear()  # no tag has a > inside
+    return "".join(kept).strip()
 
 
 def _blocks(text: str) -> dict[str, str]:
