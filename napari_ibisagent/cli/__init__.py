@@ -8,7 +8,6 @@ from napari_ibisagent import __version__
 from napari_ibisagent.cli.demo import demo, phantom
 from napari_ibisagent.cli.doctor import doctor
 from napari_ibisagent.cli.evaluate import evaluate
-from napari_ibisagent.cli.gui import gui
 from napari_ibisagent.cli.replay import replay
 from napari_ibisagent.cli.segment import segment
 
@@ -26,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (segment, gui, demo, phantom, replay, evaluate, doctor):
+for command in (segment, demo, phantom, replay, evaluate, doctor):
     app.command()(command)
 
 

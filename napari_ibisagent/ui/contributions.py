@@ -22,7 +22,7 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     from napari_ibisagent.io.read import read_scan
 
     one = Path(path if isinstance(path, str) else path[0])
-    return [image_layer(read_scan(one), one)]
+    return [image_layer(read_scan(one))]
 
 
 def phantom_layers() -> list[LayerData]:
@@ -31,13 +31,12 @@ def phantom_layers() -> list[LayerData]:
 
     made = make_phantom()
     labels = (made.labels, {"name": "phantom truth", "scale": made.volume.spacing_mm, "opacity": 0.35}, "labels")
-    return [image_layer(made.volume, Path("phantom")), labels]
+    return [image_layer(made.volume), labels]
 
 
-def image_layer(volume: Volume, path: Path) -> LayerData:
-    """A volume as napari's (data, attributes, kind); the data aren't copied. The widget finds the volume in it."""
-    metadata = {"ibisagent_volume": volume, "ibisagent_path": str(path)}
-    attributes: dict[str, Any] = {"name": volume.name, "scale": volume.spacing_mm, "metadata": metadata}
+def image_layer(volume: Volume) -> LayerData:
+    """A volume as napari's (data, attributes, kind); the data aren't copied."""
+    attributes: dict[str, Any] = {"name": volume.name, "scale": volume.spacing_mm}
     if volume.is_colour:
         attributes["rgb"] = True
     else:
