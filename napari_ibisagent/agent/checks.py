@@ -20,8 +20,10 @@ def side_warning(volume: Volume, view: View, mask: Mask, target: Target | None) 
     The patient's middle is the middle of what is brighter than the background, in the slice or, for a sagittal
     view, in the volume. x runs from the patient's right to the left.
     """
-    if target is None or target.side not in (Side.LEFT, Side.RIGHT) or not mask.any():
+    if target is None or target.side is Side.NONE or not mask.any():
         return None
+    if target.side is Side.BOTH:
+        return _one_side_missing(volume, view, mask, target)
     if not volume.has_orientation:
         return f"This picture doesn't say which side is the patient's {target.side.value}: check the side yourself."
     left, right = _extent(volume, view)
@@ -34,13 +36,25 @@ def side_warning(volume: Volume, view: View, mask: Mask, target: Target | None) 
     return f"You asked for {target.phrase}, but the mask lies on the patient's {lies} side. Check the side."
 
 
+def _one_side_missing(volume: Volume, view: View, mask: Mask, target: Target) -> str | None:
+    """A sentence where a mask of a pair lies on one side only; a sagittal slice shows one side anyway."""
+    if view.plane is Plane.SAGITTAL:
+        return None
+    left, right = _extent(volume, view)
+    columns = np.nonzero(mask)[1] - (left + right) / 2
+    share = float(np.mean(columns > 0))
+    if 0.05 < share < 0.95:
+        return None
+    return f"You asked for {target.phrase}, but the mask lies on one side only. Check the other side."
+
+
 def quality_warnings(episode: Episode) -> list[str]:
     """What the outcome itself gives reason to warn about."""
     warnings = []
     if episode.outcome is Outcome.STEP_LIMIT:
         warnings.append(f"The agent was stopped before it said that it was done: {episode.reason}")
-    if episode.outcome is Outcome.DONE and "unsure" in episode.reason:
-        warnings.append(f"The agent is unsure: {episode.reason}")
+    if episode.outcome is Outcome.DONE and episode.reason.startswith("unsure"):
+        warnings.append(f"The agent is {episode.reason}")
     return warnings
 
 

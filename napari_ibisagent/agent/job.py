@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from napari_ibisagent.agent.commit import committing, warnings_of
 from napari_ibisagent.agent.recorder import Recorder
-from napari_ibisagent.agent.runner import Stage, Verdicts, run
+from napari_ibisagent.agent.runner import Run, Stage, Verdicts, run
 from napari_ibisagent.agent.stop import DEFAULT_LIMITS, Limits
 from napari_ibisagent.core.episode import (
     Episode,
@@ -66,7 +66,8 @@ def perform(
 ) -> Result:
     """Plays the episode, records every event, and commits the mask as a new object where one was reached.
 
-    ``listen`` gets each event with the episode after it; what it answers to a ``Proposed`` is the verdict.
+    ``listen`` gets each event with the episode after it; what it answers to a ``Proposed`` is the verdict. Where
+    it raises CancelledError the episode ends as cancelled.
     """
     location = _locate(job, cancelled)
     index = location.index
@@ -83,15 +84,23 @@ def perform(
         return Result(_tell(recorder, listen, ending), None, location.target, None, ())
     stage = Stage(job.volume, start, job.policy, job.segmenter.open(start), job.window)
     events = run(_current(recorder), stage, limits=job.limits, cancelled=cancelled)
-    verdict: Verdicts | None = None
+    _play(events, recorder, listen)
+    return _finished(job, recorder, start, location)
+
+
+def _play(events: Run, recorder: Recorder, listen: Listener) -> None:
+    """Drives a run to its end: records each event, and hands back what the listener says to it."""
+    verdict: Verdicts | CancelledError | None = None
     while True:
         try:
-            event = events.send(verdict)
+            event = events.throw(verdict) if isinstance(verdict, CancelledError) else events.send(verdict)
         except StopIteration:
-            break
+            return
         recorder.record(event)
-        verdict = listen(event, _current(recorder))
-    return _finished(job, recorder, start, location)
+        try:
+            verdict = listen(event, _current(recorder))
+        except CancelledError as cancelled:
+            verdict = cancelled
 
 
 def _locate(job: Job, cancelled: Callable[[], bool]) -> Location:

@@ -1,16 +1,21 @@
-"""Replaying a history: every mask again from its prompts, on every branch, without asking a policy."""
+"""Replaying a history: every mask again from its prompts, on every branch, without asking a policy.
+
+Also the labels of a run that was ended before its mask became an object.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from napari_ibisagent.agent.commit import committing
 from napari_ibisagent.agent.runner import segment
 from napari_ibisagent.core.actions import Action
-from napari_ibisagent.core.episode import PackedMask, Segmented
+from napari_ibisagent.core.episode import Outcome, PackedMask, Prompted, Segmented
 from napari_ibisagent.core.history import History
 from napari_ibisagent.core.masks import iou
 from napari_ibisagent.core.protocols import OpenedView, Segmenter
+from napari_ibisagent.core.session import Committed, Session, advance
 from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.core.volume import Volume
 
@@ -24,6 +29,29 @@ class MaskCheck:
     actions: tuple[Action, ...]
     identical: bool
     iou: float
+
+
+def rescued(history: History, volume: Volume) -> tuple[Session, bool]:
+    """The session, with the last episode's mask as an object where the run was killed or cancelled before that.
+
+    The flag says that the agent wasn't done with that mask. Raises OverlapError like ``committing``.
+    """
+    session, episode = history.session, history.session.episode
+    if episode is None or episode.outcome in (Outcome.NOT_FOUND, Outcome.FAILED) or _committed(history):
+        return session, False
+    event = committing(session, volume, view_of(volume, episode.plane, episode.index))
+    if event is None:
+        return session, False
+    return advance(session, event), episode.outcome in (None, Outcome.CANCELLED)
+
+
+def _committed(history: History) -> bool:
+    """Whether the last episode's mask is an object already."""
+    for node in reversed(history.path()):
+        event = history.nodes[node].event
+        if isinstance(event, Committed | Prompted):
+            return isinstance(event, Committed)
+    return False
 
 
 def recompute(history: History, volume: Volume, tool: Segmenter) -> Iterator[MaskCheck]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from napari_ibisagent.core.actions import Action, Box, Click
@@ -20,6 +21,8 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+# What says that nothing was found is the outcome already; the reason is the rest.
+_ABSENT = re.compile(r"^\s*(not[ _]found|not[ _]present|absent|no target)\s*[:.,]?\s*", re.IGNORECASE)
 
 
 def stopped(episode: Episode, limits: Limits) -> Terminated | None:
@@ -49,7 +52,7 @@ def _repeats(episode: Episode) -> int:
 def ending(absent: bool, has_mask: bool, answer: str | None) -> Terminated:
     """How an episode ends when the agent says that it is done."""
     if absent:
-        return Terminated(Outcome.NOT_FOUND, answer or "")
+        return Terminated(Outcome.NOT_FOUND, _ABSENT.sub("", answer or "") or "The agent says that it is not there.")
     if not has_mask:
         return Terminated(Outcome.NOT_FOUND, answer or "The agent ended without a mask.")
     return Terminated(Outcome.DONE, answer or "")

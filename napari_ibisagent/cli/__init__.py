@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
 from napari_ibisagent import __version__
 from napari_ibisagent.cli.demo import demo, phantom
 from napari_ibisagent.cli.doctor import doctor
 from napari_ibisagent.cli.evaluate import evaluate
-from napari_ibisagent.cli.replay import replay
+from napari_ibisagent.cli.faults import BAD_INPUT, DONE, fault_of, usage_sentence
+from napari_ibisagent.cli.replay import empty_replay, replay
 from napari_ibisagent.cli.segment import segment
+from napari_ibisagent.cli.summary import empty_summary
 
 _EPILOG = (
     'Start with: ibisagent demo. Then: ibisagent segment scan.nii.gz -p "segment the liver" -o labels.nii.gz. '
@@ -27,6 +34,8 @@ app = typer.Typer(
 )
 for command in (segment, demo, phantom, replay, evaluate, doctor):
     app.command()(command)
+
+_EMPTY = {"segment": empty_summary, "replay": empty_replay}
 
 
 def _version(wanted: bool) -> None:
@@ -46,4 +55,21 @@ def options(
 
 def main() -> None:
     """The entry point ``ibisagent``."""
-    app()
+    arguments = sys.argv[1:]
+    empty = next((_EMPTY[word] for word in arguments if word in _EMPTY), None)
+    if empty is None or "--json" not in arguments:
+        app()
+    else:
+        sys.exit(_main_json(empty))
+
+
+def _main_json(empty: Callable[[int, str], dict[str, Any]]) -> int:
+    """Runs a command whose stdout is one JSON object, also where its arguments are wrong; returns the exit code."""
+    try:
+        return int(app(standalone_mode=False) or DONE)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the object is printed)
+        sentence = usage_sentence(error)
+        code, sentence = fault_of(error) if sentence is None else (BAD_INPUT, sentence)
+        typer.echo(sentence, err=True)
+        typer.echo(json.dumps(empty(code, sentence), ensure_ascii=False))
+        return code

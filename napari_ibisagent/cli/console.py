@@ -1,24 +1,18 @@
-"""What every command shares: errors as sentences with exit codes, Ctrl+C, and steps printed as they happen."""
+"""What every command shares at the terminal: Ctrl+C, and steps printed as they happen."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
-
-import typer
-
-from napari_ibisagent.core.errors import CancelledError, IbisError, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from napari_ibisagent.core.episode import Episode, EpisodeEvent, Step
-
-DONE, FAULT, BAD_INPUT, NOT_FOUND, CANCELLED = 0, 1, 2, 3, 130
 
 
 class Interrupt:
@@ -44,28 +38,6 @@ class Interrupt:
             yield self
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def exit_codes(report: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Turns our errors into a sentence on stderr and an exit code; ``report`` also gets the sentence."""
-    try:
-        yield
-    except (CancelledError, KeyboardInterrupt):
-        _say("Cancelled.", report)
-        raise typer.Exit(CANCELLED) from None
-    except InputError as error:
-        _say(str(error), report)
-        raise typer.Exit(BAD_INPUT) from error
-    except IbisError as error:
-        _say(str(error), report)
-        raise typer.Exit(FAULT) from error
-
-
-def _say(sentence: str, report: Callable[[str], None] | None) -> None:
-    typer.echo(sentence, err=True)
-    if report is not None:
-        report(sentence)
 
 
 def console() -> Console:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_ibisagent.cli.console import DONE, FAULT, Interrupt, console, exit_codes, print_event
+from napari_ibisagent.cli.console import Interrupt, console, print_event
+from napari_ibisagent.cli.faults import DONE, FAULT, exit_codes
 
 # One that names its target, one that has to be reasoned, and one for something that isn't in the field of view.
 _PROMPTS = (
@@ -16,6 +17,7 @@ _PROMPTS = (
     ("which organ filters blood and lies on the right? outline it", "right kidney"),
     ("segment the urinary bladder", None),
 )
+_LABELS = "labels.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,14 @@ class _Scene:
 
 
 def demo(
-    scan: Annotated[Path | None, typer.Option(help="An own CT; without it, a phantom is made.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for labels, pictures and the journal.")] = Path("demo-output"),
-    seed: Annotated[int, typer.Option(help="Another phantom patient.")] = 0,
+    scan: Annotated[Path | None, typer.Option(readable=False, help="An own CT; without it, a phantom is made.")] = None,
+    out: Annotated[Path, typer.Option(readable=False, help="Folder for labels, pictures and the journal.")] = Path(
+        "demo-output"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Another phantom patient.")] = 0,
+    modality: Annotated[
+        str | None, typer.Option(help="CT, where the scan's file doesn't say it, as NRRD and MHA don't.")
+    ] = None,
 ) -> None:
     """Watch the agent segment a scan step by step. No GPU, no download.
 
@@ -43,14 +50,16 @@ def demo(
     ibisagent demo --scan abdomen.nii.gz --out my-demo
     """
     with exit_codes():
-        code = _demo(scan, out, seed)
+        code = _demo(scan, out, seed, modality)
     raise typer.Exit(code)
 
 
 def phantom(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the CT goes: .nii.gz, .nii, .nrrd or .mha.")],
-    labels: Annotated[Path | None, typer.Option(help="Where the true labels go.")] = None,
-    seed: Annotated[int, typer.Option(help="Another patient.")] = 0,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", readable=False, help="Where the CT goes: .nii.gz, .nii, .nrrd or .mha.")
+    ],
+    labels: Annotated[Path | None, typer.Option(readable=False, help="Where the true labels go.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another patient.")] = 0,
 ) -> None:
     """Make an abdominal CT phantom: HU-true, organs on the right sides, truth known.
 
@@ -68,21 +77,24 @@ def phantom(
             write_labels(made.labels, made.volume, labels, names=made.names, protect=[output])
 
 
-def _demo(scan: Path | None, folder: Path, seed: int) -> int:
+def _demo(scan: Path | None, folder: Path, seed: int, modality: str | None) -> int:
     from napari_ibisagent import registry
     from napari_ibisagent.agent.recorder import Recorder
     from napari_ibisagent.core.session import Opened
     from napari_ibisagent.io.journal import Journal
+    from napari_ibisagent.io.labels import check_output
+    from napari_ibisagent.io.protect import check_folder
     from napari_ibisagent.io.read import read_scan
     from napari_ibisagent.io.scanref import scan_ref
 
     out = console()
+    check_folder(folder, [] if scan is None else [scan])
     scene = _phantom_scene(folder, seed, out) if scan is None else _Scene(scan)
-    volume = read_scan(scene.path)
+    volume = read_scan(scene.path, modality=modality)
+    check_output(folder / _LABELS, volume, [scene.path])
     policy = registry.load("policies", "embedded")
     segmenter = registry.load("segmenters", "embedded")
-    path = _free(folder / "demo.ibis.jsonl")
-    with Journal.create(path) as journal, Interrupt().watching() as interrupt:
+    with Journal.create_free(folder, "demo") as journal, Interrupt().watching() as interrupt:
         recorder = Recorder(journal=journal)
         recorder.record(Opened(scan_ref(volume, scene.path), policy.name, segmenter.name))
         faults = 0
@@ -92,7 +104,7 @@ def _demo(scan: Path | None, folder: Path, seed: int) -> int:
             if interrupt():
                 break
         _save(volume, recorder, scene, folder, out)
-    out.print(f"journal:  {path}   (ibisagent replay {path})")
+    out.print(f"journal:  {journal.path}   (ibisagent replay {journal.path})", markup=False)
     return FAULT if faults else DONE
 
 
@@ -113,7 +125,6 @@ def _play(
     from napari_ibisagent.core.episode import Episode, EpisodeEvent, Outcome
     from napari_ibisagent.core.masks import dice
     from napari_ibisagent.core.view import Plane, slice_of, view_of
-    from napari_ibisagent.io.snapshots import write_snapshots
 
     policy, segmenter = backends
     pixel = view_of(volume, Plane.AXIAL, 0).pixel_mm2
@@ -126,9 +137,7 @@ def _play(
     for warning in result.warnings:
         out.print(f"warning: {warning}", style="yellow", markup=False)
     if result.view is not None and result.episode.steps:
-        pictures = folder / "pictures" / f"{number}"
-        write_snapshots(result.episode, result.view, pictures)
-        out.print(f"pictures: {pictures / 'contact_sheet.png'}", markup=False)
+        _save_pictures(result, folder / "pictures" / f"{number}", scene, out)
         if scene.truth is not None and organ is not None:
             expected = slice_of(scene.truth.mask(organ), result.view.plane, result.view.index)
             mask = result.view.to_native(result.episode.mask_array())
@@ -136,6 +145,19 @@ def _play(
     elif scene.truth is not None and organ is None:
         out.print("Right: there is no urinary bladder in this phantom.")
     return int(result.episode.outcome is Outcome.FAILED)
+
+
+def _save_pictures(result: Any, folder: Path, scene: _Scene, out: Any) -> None:
+    """Writes the pictures of the steps; what goes wrong is a warning, since the labels are still to be saved."""
+    from napari_ibisagent.core.errors import IbisError
+    from napari_ibisagent.io.snapshots import free_folder, write_snapshots
+
+    try:
+        pictures = free_folder(folder, [scene.path])
+        write_snapshots(result.episode, result.view, pictures)
+        out.print(f"pictures: {pictures / 'contact_sheet.png'}", markup=False)
+    except (IbisError, OSError, MemoryError) as error:
+        out.print(f"warning: the pictures are incomplete or missing: {error}", style="yellow", markup=False)
 
 
 def _phantom_scene(folder: Path, seed: int, out: Any) -> _Scene:
@@ -161,19 +183,9 @@ def _save(volume: Any, recorder: Any, scene: _Scene, folder: Path, out: Any) -> 
     saved = write_labels(
         labels_of(recorder.session, volume.shape),
         volume,
-        folder / "labels.nii.gz",
+        folder / _LABELS,
         names=names,
         protect=[scene.path],
     )
     listing = ", ".join(f"{value} {name}" for value, name in names.items())
     out.print(f"\nlabels:   {saved.path}   ({listing})", markup=False)
-
-
-def _free(path: Path) -> Path:
-    """The path itself, or with a number where it is taken: a journal is never overwritten."""
-    stem, ending = path.name.split(".", 1)
-    free, number = path, 1
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{stem}-{number}.{ending}")
-    return free

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_ibisagent.cli.console import console, exit_codes
+from napari_ibisagent.cli.console import console
+from napari_ibisagent.cli.faults import exit_codes
 
 _PACKAGES = {
     "base": (

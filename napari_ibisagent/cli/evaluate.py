@@ -8,21 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_ibisagent.cli.console import CANCELLED, DONE, Interrupt, console, exit_codes
+from napari_ibisagent.cli.console import Interrupt, console
+from napari_ibisagent.cli.faults import CANCELLED, DONE, exit_codes
 
 if TYPE_CHECKING:
+    from napari_ibisagent.evaluation.manifest import Case
     from napari_ibisagent.evaluation.runner import Row, Setting, Skipped
+
+# The columns that a narrow terminal leaves out, so that the others aren't broken over several lines.
+_WIDE = 110
+_LEFT_OUT = ("HD95 mm", "NSD 2 mm", "s a step", "s a case")
 
 
 def evaluate(
-    manifest: Annotated[Path, typer.Argument(help="A manifest (JSON) of images with their truth.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the results go (JSON).")] = None,
+    manifest: Annotated[Path, typer.Argument(readable=False, help="A manifest (JSON) of images with their truth.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", readable=False, help="Where the results go (JSON).")
+    ] = None,
     policy: Annotated[str, typer.Option(help="Who decides; oracle clicks from the truth.")] = "embedded",
     segmenter: Annotated[str, typer.Option(help="The click tool.")] = "embedded",
     clicks: Annotated[int, typer.Option(min=1, help="The oracle's clicks.")] = 5,
     max_steps: Annotated[int, typer.Option(min=1, help="The step limit of other policies.")] = 20,
     reasoning: Annotated[bool, typer.Option("--reasoning", help="Ask with the reasoning prompts.")] = False,
-    markdown: Annotated[Path | None, typer.Option(help="Also write the table as Markdown.")] = None,
+    markdown: Annotated[Path | None, typer.Option(readable=False, help="Also write the table as Markdown.")] = None,
 ) -> None:
     """Play every case of a manifest; print IoU, Dice, HD95, surface Dice at 2 mm, steps and times per target.
 
@@ -35,24 +43,43 @@ def evaluate(
     ibisagent evaluate manifest.json --policy embedded --reasoning -o embedded.json
     """
     with exit_codes(), Interrupt().watching() as interrupt:
+        from napari_ibisagent.evaluation.manifest import read_manifest
+        from napari_ibisagent.evaluation.report import lines_by_target
+        from napari_ibisagent.evaluation.report import markdown as as_markdown
         from napari_ibisagent.evaluation.runner import Setting
 
         setting = Setting(policy, segmenter, clicks, max_steps, reasoning)
-        rows, skipped = _run(manifest, setting, interrupt)
-        _print(rows, skipped, markdown)
+        cases = read_manifest(manifest)
+        _check_places(manifest, cases, output, markdown)
+        rows, skipped = _run(cases, setting, interrupt)
+        _print(rows, skipped)
         if output is not None:
-            _save(output, manifest, setting, rows, skipped)
+            _write(output, _results(manifest, setting, rows, skipped))
+        if markdown is not None:
+            _write(markdown, as_markdown(lines_by_target(rows)))
     raise typer.Exit(CANCELLED if interrupt() else DONE)
 
 
-def _run(manifest: Path, setting: Setting, interrupt: Interrupt) -> tuple[list[Row], list[Skipped]]:
+def _check_places(manifest: Path, cases: tuple[Case, ...], output: Path | None, markdown: Path | None) -> None:
+    """Refuses, before the run, places that can't be written or hold an input of it."""
+    from napari_ibisagent.core.errors import OutputError
+    from napari_ibisagent.io.protect import check_file
+
+    images = [case.image for case in cases if case.image is not None]
+    inputs = {manifest, *images, *(task.mask for case in cases for task in case.tasks)}
+    for place in (output, markdown):
+        if place is not None:
+            check_file(place, inputs)
+    if output is not None and markdown is not None and output.resolve() == markdown.resolve():
+        raise OutputError(f"{output} can't be both the JSON and the Markdown. Name two files.")
+
+
+def _run(cases: tuple[Case, ...], setting: Setting, interrupt: Interrupt) -> tuple[list[Row], list[Skipped]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from napari_ibisagent.evaluation.manifest import read_manifest
     from napari_ibisagent.evaluation.runner import Row, evaluate_cases
 
-    cases = read_manifest(manifest)
     total = sum(max(1, len(case.tasks)) if case.skipped is None else 1 for case in cases)
     rows: list[Row] = []
     skipped: list[Skipped] = []
@@ -67,36 +94,45 @@ def _run(manifest: Path, setting: Setting, interrupt: Interrupt) -> tuple[list[R
     return rows, skipped
 
 
-def _print(rows: list[Row], skipped: list[Skipped], markdown: Path | None) -> None:
+def _print(rows: list[Row], skipped: list[Skipped]) -> None:
     from rich.table import Table
 
     from napari_ibisagent.evaluation.report import HEADINGS, cells, iou_at, lines_by_target
-    from napari_ibisagent.evaluation.report import markdown as as_markdown
-    from napari_ibisagent.io.atomic import atomic_write_bytes
 
     lines = lines_by_target(rows)
-    table = Table(*HEADINGS)
-    for line in lines:
-        table.add_row(*cells(line))
     out = console()
+    if not out.is_terminal:
+        out.width = max(out.width, _WIDE)
+    shown = [n for n, heading in enumerate(HEADINGS) if out.width >= _WIDE or heading not in _LEFT_OUT]
+    table = Table(*(HEADINGS[n] for n in shown))
+    for line in lines:
+        table.add_row(*(cells(line)[n] for n in shown))
     out.print(table)
+    if len(shown) < len(HEADINGS):
+        out.print(f"A terminal of {_WIDE} columns, -o or --markdown shows {', '.join(_LEFT_OUT)} as well.")
     reached = iou_at(rows, (1, 2, 3, 5, 10))
     out.print("mean IoU after steps: " + ", ".join(f"{n}: {value:.3f}" for n, value in reached.items()))
     out.print(f"{len(rows)} tasks scored, {len(skipped)} cases or tasks passed over")
     for item in skipped:
         out.print(f"  {item.case} {item.target}: {item.reason}", markup=False)
-    if markdown is not None:
-        atomic_write_bytes(markdown, as_markdown(lines).encode())
 
 
-def _save(path: Path, manifest: Path, setting: Setting, rows: list[Row], skipped: list[Skipped]) -> None:
+def _write(path: Path, text: str) -> None:
+    """Writes a result; an earlier one is kept under another name, which is said."""
+    from napari_ibisagent.io.atomic import write_in_place
+
+    kept = write_in_place(path, lambda temporary: temporary.write_bytes(text.encode()), keep=True)
+    if kept is not None:
+        console().print(f"{path.name} existed already; the earlier file was kept as {kept.name}.", markup=False)
+
+
+def _results(manifest: Path, setting: Setting, rows: list[Row], skipped: list[Skipped]) -> str:
     import os
     import platform
     from dataclasses import asdict
 
     from napari_ibisagent import __version__
     from napari_ibisagent.evaluation.report import lines_by_target
-    from napari_ibisagent.io.atomic import atomic_write_bytes
 
     results: dict[str, Any] = {
         "version": __version__,
@@ -107,4 +143,4 @@ def _save(path: Path, manifest: Path, setting: Setting, rows: list[Row], skipped
         "tasks": [row.as_dict() for row in rows],
         "skipped": [asdict(item) for item in skipped],
     }
-    atomic_write_bytes(path, json.dumps(results, indent=1).encode())
+    return json.dumps(results, indent=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -11,24 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_ibisagent.cli.console import (
-    CANCELLED,
-    DONE,
-    FAULT,
-    NOT_FOUND,
-    Interrupt,
-    console,
-    describe,
-    exit_codes,
-    print_event,
-)
+from napari_ibisagent.cli.console import Interrupt, console, print_event
+from napari_ibisagent.cli.faults import CANCELLED, DONE, FAULT, NOT_FOUND, exit_codes
+from napari_ibisagent.cli.review import reviewed
+from napari_ibisagent.cli.summary import Kept, empty_summary, print_summary, print_truth, summary_of
 
 if TYPE_CHECKING:
-    from napari_ibisagent.agent.job import Result
+    from napari_ibisagent.agent.job import Job, Result
     from napari_ibisagent.agent.recorder import Recorder
     from napari_ibisagent.agent.runner import Verdicts
     from napari_ibisagent.core.episode import Episode, EpisodeEvent
     from napari_ibisagent.core.volume import Volume
+    from napari_ibisagent.io.journal import Journal
 
 
 class PlaneName(StrEnum):
@@ -58,15 +52,23 @@ class Request:
     series: str | None
     frame: int | None
     window: str | None
+    modality: str | None
     review: bool
 
 
 def segment(
-    scan: Annotated[Path, typer.Argument(help="NIfTI, DICOM (folder, file or zip), NRRD, MHA, PNG, JPEG or TIFF.")],
+    scan: Annotated[
+        Path, typer.Argument(readable=False, help="NIfTI, DICOM (folder, file or zip), NRRD, MHA, PNG, JPEG or TIFF.")
+    ],
     prompt: Annotated[str, typer.Option("--prompt", "-p", help='What to segment, such as "segment the liver".')],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Where the labels go: .nii.gz, .nii, .nrrd, .mha (.png for a picture)."),
+        typer.Option(
+            "--output",
+            "-o",
+            readable=False,
+            help="Where the labels go: .nii.gz, .nii, .nrrd, .mha (.png for a picture).",
+        ),
     ] = None,
     plane: Annotated[PlaneName, typer.Option(help="The plane to work in.")] = PlaneName.axial,
     index: Annotated[
@@ -75,19 +77,23 @@ def segment(
     policy: Annotated[str, typer.Option(help="Who decides; see ibisagent doctor.")] = "embedded",
     segmenter: Annotated[str, typer.Option(help="The click tool; see ibisagent doctor.")] = "embedded",
     truth: Annotated[
-        Path | None, typer.Option(help="A mask of the truth: for --policy oracle, or to print the Dice.")
+        Path | None,
+        typer.Option(readable=False, help="A mask of the truth: for --policy oracle, or to print the Dice."),
     ] = None,
     truth_label: Annotated[
         int | None, typer.Option(min=1, help="The label value in the truth; else all but 0.")
     ] = None,
     max_steps: Annotated[int, typer.Option(min=1, help="The agent's step limit.")] = 20,
     journal: Annotated[
-        Path | None, typer.Option(help="Folder for the journal; without it, it lies beside the output.")
+        Path | None, typer.Option(readable=False, help="Folder for the journal; without it, it lies beside the output.")
     ] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for a picture of each step.")] = None,
+    pictures: Annotated[Path | None, typer.Option(readable=False, help="Folder for a picture of each step.")] = None,
     series: Annotated[str | None, typer.Option(help="Which of several DICOM series.")] = None,
     frame: Annotated[int | None, typer.Option(min=0, help="Which time point, channel or movie frame.")] = None,
     window: Annotated[str | None, typer.Option(help="CT window: abdomen, lung, bone, brain, …")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="CT, MR, …, where the file doesn't say it, as NRRD and MHA don't.")
+    ] = None,
     review: Annotated[bool, typer.Option("--review", help="Ask before each step.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -108,12 +114,12 @@ def segment(
     """
     request = Request(
         *(scan, prompt, output, plane.value, index, policy, segmenter, truth, truth_label, max_steps),
-        *(journal, pictures, series, frame, window, review),
+        *(journal, pictures, series, frame, window, modality, review),
     )
 
-    def report(sentence: str) -> None:
+    def report(code: int, sentence: str) -> None:
         if as_json:
-            typer.echo(json.dumps({"outcome": "failed", "error": sentence, "steps": [], "warnings": []}))
+            typer.echo(json.dumps(empty_summary(code, sentence), ensure_ascii=False))
 
     with exit_codes(report):
         code = _segment(request, as_json)
@@ -122,50 +128,99 @@ def segment(
 
 def _segment(request: Request, as_json: bool) -> int:
     """Runs a request and prints what came of it; returns the exit code."""
-    from napari_ibisagent.core.errors import InputError
-    from napari_ibisagent.io.read import read_mask, read_scan
+    from napari_ibisagent.io.read import read_scan
 
-    if not request.prompt.strip():
-        raise InputError('The prompt is empty. Say what to segment, for example -p "segment the liver".')
-    if request.review and as_json:
-        raise InputError("--review asks on the terminal and --json prints nothing but JSON. Choose one of them.")
-    volume = read_scan(request.scan, series=request.series, frame=request.frame)
-    _check_output(request, volume)
-    truth = None if request.truth is None else read_mask(request.truth, volume, request.truth_label or "nonzero")
+    _check_request(request, as_json)
+    volume = read_scan(request.scan, series=request.series, frame=request.frame, modality=request.modality)
+    pictures = _check_places(request, volume)
+    truth = _truth(request, volume)
     out = None if as_json else console()
     if out is not None:
         for warning in volume.warnings:
-            out.print(f"warning: {warning}", style="yellow")
+            out.print(f"warning: {warning}", style="yellow", markup=False)
+    # Ctrl+C is taken over until all is saved: it ends the agent's work, never the saving of what is done.
     with Interrupt().watching() as interrupt:
         result, recorder, journal = _perform(request, volume, truth, interrupt, out)
-    summary = _summary(request, volume, result, recorder)
-    if request.pictures is not None and result.view is not None and result.episode.steps:
-        from napari_ibisagent.io.snapshots import write_snapshots
-
-        write_snapshots(result.episode, result.view, request.pictures, _window(request))
-    if as_json:
+        kept = _save_labels(request, volume, result, recorder, journal)
+        kept = replace(kept, warnings=kept.warnings + _save_pictures(request, result, pictures))
+    summary = summary_of(volume, result, kept)
+    if out is None:
         typer.echo(json.dumps(summary, ensure_ascii=False))
-    elif out is not None:
-        _print_summary(out, summary, journal)
-        if truth is not None and result.view is not None:
-            _print_truth(out, result, truth)
+    else:
+        print_summary(out, summary, journal, volume.warnings)
+        if truth is not None:
+            print_truth(out, result, truth)
     return {"done": DONE, "step_limit": DONE, "not_found": NOT_FOUND, "cancelled": CANCELLED}.get(
         summary["outcome"], FAULT
     )
 
 
+def _check_request(request: Request, as_json: bool) -> None:
+    """Refuses options that make no sense, before anything is read."""
+    from napari_ibisagent.core.errors import InputError
+
+    if not request.prompt.strip():
+        raise InputError('The prompt is empty. Say what to segment, for example -p "segment the liver".')
+    if request.review and as_json:
+        raise InputError("--review asks on the terminal and --json prints nothing but JSON. Choose one of them.")
+    if request.truth_label is not None and request.truth is None:
+        raise InputError("--truth-label names a label of the truth, and there is no --truth. Give both, or neither.")
+    _index(request.index)
+    _window(request)
+
+
+def _truth(request: Request, volume: Volume) -> Any:
+    """The truth (Z, Y, X), or None where none was given."""
+    from napari_ibisagent.core.errors import InputError
+    from napari_ibisagent.io.read import read_mask
+
+    if request.truth is None:
+        return None
+    truth = read_mask(request.truth, volume, request.truth_label or "nonzero")
+    if request.truth_label is not None and not truth.any():
+        raise InputError(
+            f"The label {request.truth_label} occurs nowhere in {request.truth.name}. "
+            "Choose another --truth-label, or leave it out for all labels."
+        )
+    return truth
+
+
 def _perform(
     request: Request, volume: Volume, truth: Any, interrupt: Interrupt, out: Any
 ) -> tuple[Result, Recorder, Path | None]:
-    from napari_ibisagent import registry
-    from napari_ibisagent.agent.job import Job, perform
+    """Plays the episode; returns what came of it, its record, and where its journal lies."""
+    from napari_ibisagent.agent.job import perform
     from napari_ibisagent.agent.recorder import Recorder
+    from napari_ibisagent.core.session import Opened
+    from napari_ibisagent.io.scanref import scan_ref
+
+    job = _job(request, volume, truth)
+    pixel = None if not volume.has_spacing else _pixel_mm2(volume, request.plane)
+
+    def listen(event: EpisodeEvent, episode: Episode) -> Verdicts | None:
+        if out is None:
+            return None
+        print_event(out, event, episode, pixel)
+        return reviewed(event) if request.review else None
+
+    journal = _journal(request, volume)
+    recorder = Recorder(journal=journal)
+    try:
+        reference = scan_ref(volume, request.scan, request.series, request.frame)
+        recorder.record(Opened(reference, request.policy, request.segmenter))
+        result = perform(job, recorder, listen=listen, cancelled=interrupt)
+        return result, recorder, None if journal is None else journal.path
+    finally:
+        if journal is not None:
+            journal.close()
+
+
+def _job(request: Request, volume: Volume, truth: Any) -> Job:
+    from napari_ibisagent import registry
+    from napari_ibisagent.agent.job import Job
     from napari_ibisagent.agent.stop import Limits
     from napari_ibisagent.core.protocols import Locator
-    from napari_ibisagent.core.session import Opened
     from napari_ibisagent.core.view import Plane
-    from napari_ibisagent.io.journal import Journal
-    from napari_ibisagent.io.scanref import scan_ref
 
     # The oracle's own click limit is the step limit: reaching it isn't a failure to stop.
     options = {"truth": truth, "clicks": request.max_steps} if request.policy == "oracle" else {}
@@ -173,128 +228,51 @@ def _perform(
     policy = registry.load("policies", request.policy, **options)
     segmenter = registry.load("segmenters", request.segmenter)
     locator = policy if isinstance(policy, Locator) else registry.load("policies", "embedded")
-    path = _journal_path(request, volume)
-    journal = None if path is None else Journal.create(path)
-    recorder = Recorder(journal=journal)
-    try:
-        reference = scan_ref(volume, request.scan, request.series, request.frame)
-        recorder.record(Opened(reference, request.policy, request.segmenter))
-        job = Job(
-            volume,
-            request.prompt,
-            Plane(request.plane),
-            _index(request.index),
-            policy,
-            segmenter,
-            locator,
-            limits,
-            _window(request),
-        )
-
-        def listen(event: EpisodeEvent, episode: Episode) -> Verdicts | None:
-            if out is None:
-                return None
-            pixel = None if not volume.has_spacing else _pixel_mm2(volume, request.plane)
-            print_event(out, event, episode, pixel)
-            return _reviewed(event) if request.review else None
-
-        return perform(job, recorder, listen=listen, cancelled=interrupt), recorder, path
-    finally:
-        if journal is not None:
-            journal.close()
+    plane, index, window = Plane(request.plane), _index(request.index), _window(request)
+    return Job(volume, request.prompt, plane, index, policy, segmenter, locator, limits, window)
 
 
-def _reviewed(event: EpisodeEvent) -> Verdicts | None:
-    """Asks the person at the terminal what should become of a proposal."""
-    from napari_ibisagent.core.actions import Click
-    from napari_ibisagent.core.episode import Accepted, Overridden, Proposed, Rejected
-
-    if not isinstance(event, Proposed):
-        return None
-    answer = typer.prompt(f"  {describe(event.actions)}  [a]ccept, [f]lip, [x] reject", default="a").strip().lower()
-    if answer.startswith("f"):
-        return Overridden(tuple(Click(a.x, a.y, not a.positive) if isinstance(a, Click) else a for a in event.actions))
-    if answer.startswith("x"):
-        return Rejected(answer[1:].strip() or typer.prompt("  reason", default=""))
-    return Accepted()
-
-
-def _summary(request: Request, volume: Volume, result: Result, recorder: Recorder) -> dict[str, Any]:
-    """The JSON object of the issue's form; saves the labels on the way."""
+def _save_labels(request: Request, volume: Volume, result: Result, recorder: Recorder, journal: Path | None) -> Kept:
+    """Writes the labels where an output was asked for and an object was made."""
     import numpy as np
 
-    from napari_ibisagent.core.codec import to_json
-    from napari_ibisagent.core.masks import label_volumes
+    from napari_ibisagent.core.errors import OutputError
     from napari_ibisagent.core.session import labels_of
     from napari_ibisagent.io.labels import write_labels
 
-    episode, warnings = result.episode, [*volume.warnings, *result.warnings]
-    pixel = None if result.view is None else result.view.pixel_mm2
-    voxels, saved = 0, None
-    if result.value is not None:
-        labels = labels_of(recorder.session, volume.shape)
-        voxels = label_volumes(labels).get(result.value, 0)
-        if request.output is not None:
-            names = {row.value: row.name for row in recorder.session.objects}
-            done = write_labels(labels, volume, request.output, names=names, protect=_inputs(request))
-            saved = str(done.path)
-            if done.kept_as is not None:
-                warnings.append(f"{done.path.name} existed already; the earlier file was kept as {done.kept_as.name}.")
-    steps = [
-        {
-            "thought": step.thought,
-            "actions": [to_json(action) for action in step.actions],
-            "score": step.score,
-            "area_mm2": None
-            if pixel is None or step.mask is None
-            else round(int(np.count_nonzero(step.mask.array())) * pixel, 2),
-            "ms": step.ms,
-            "author": step.author.value,
-            "verdict": step.verdict.value,
-        }
-        for step in episode.steps
-    ]
-    return {
-        "outcome": "failed" if episode.outcome is None else episode.outcome.value,
-        "reason": episode.reason,
-        "target": None if result.target is None else result.target.full_name,
-        "plane": episode.plane.value,
-        "slice": None if result.view is None else result.view.index,
-        "steps": steps,
-        "voxels": voxels,
-        "volume_ml": None if volume.voxel_ml is None else round(voxels * volume.voxel_ml, 4),
-        "output": saved,
-        "warnings": warnings,
-    }
+    if result.value is None:
+        return Kept()
+    labels = labels_of(recorder.session, volume.shape)
+    voxels = int(np.count_nonzero(labels == result.value))
+    if request.output is None:
+        return Kept(voxels)
+    names = {row.value: row.name for row in recorder.session.objects}
+    try:
+        saved = write_labels(labels, volume, request.output, names=names, protect=_inputs(request))
+    except OutputError as error:
+        raise OutputError(
+            f"{error} The journal holds the labels: ibisagent replay {journal} -o FILE saves them."
+        ) from error
+    if saved.kept_as is None:
+        return Kept(voxels, saved.path)
+    notice = f"{saved.path.name} existed already; the earlier file was kept as {saved.kept_as.name}."
+    return Kept(voxels, saved.path, (notice,))
 
 
-def _print_summary(out: Any, summary: dict[str, Any], journal: Path | None) -> None:
-    from rich.markup import escape
+def _save_pictures(request: Request, result: Result, folder: Path | None) -> tuple[str, ...]:
+    """Writes the pictures of the steps; what goes wrong is a warning, since the labels are saved by now."""
+    from napari_ibisagent.core.errors import IbisError
+    from napari_ibisagent.io.snapshots import write_snapshots
 
-    for warning in summary["warnings"]:
-        out.print(f"[yellow]warning: {escape(warning)}[/yellow]")
-    if summary["voxels"]:
-        size = f"{summary['voxels']} voxels" + (
-            "" if summary["volume_ml"] is None else f", {summary['volume_ml']:.1f} mL"
-        )
-        out.print(
-            f"{escape(str(summary['target'] or 'object'))} in {summary['plane']} slice {summary['slice']}: {size}"
-        )
-    if summary["output"]:
-        out.print(f"labels:  {escape(summary['output'])}")
-    if journal is not None:
-        out.print(f"journal: {escape(str(journal))}")
-
-
-def _print_truth(out: Any, result: Result, truth: Any) -> None:
-    from napari_ibisagent.core.masks import dice, iou
-    from napari_ibisagent.core.view import slice_of
-
-    if result.view is None:
-        return
-    expected = slice_of(truth, result.view.plane, result.view.index)
-    mask = result.view.to_native(result.episode.mask_array())
-    out.print(f"against the truth in this slice: Dice {dice(mask, expected):.3f}, IoU {iou(mask, expected):.3f}")
+    if folder is None or result.view is None or not result.episode.steps:
+        return ()
+    try:
+        write_snapshots(result.episode, result.view, folder, _window(request))
+    except (IbisError, OSError, MemoryError) as error:
+        return (f"The pictures of the steps are incomplete or missing: {error}",)
+    if folder == request.pictures:
+        return ()
+    return (f"{request.pictures} holds the pictures of another run; those of this one are in {folder}.",)
 
 
 def _pixel_mm2(volume: Volume, plane: str) -> float | None:
@@ -324,28 +302,24 @@ def _inputs(request: Request) -> list[Path]:
     return [path for path in (request.scan, request.truth) if path is not None]
 
 
-def _check_output(request: Request, volume: Volume) -> None:
-    """Refuses an output that can't be written before the agent has worked for it."""
+def _check_places(request: Request, volume: Volume) -> Path | None:
+    """Refuses places that can't be written before the agent has worked; returns the folder for pictures."""
     from napari_ibisagent.io.labels import check_output
+    from napari_ibisagent.io.protect import check_folder
+    from napari_ibisagent.io.snapshots import free_folder
 
-    _index(request.index)
-    _window(request)
     if request.output is not None:
         check_output(request.output, volume, _inputs(request))
+    if request.journal is not None:
+        check_folder(request.journal, _inputs(request))
+    return None if request.pictures is None else free_folder(request.pictures, _inputs(request))
 
 
-def _journal_path(request: Request, volume: Volume) -> Path | None:
-    """A new journal's path: in the folder that was asked for, else beside the output, else none."""
-    from napari_ibisagent.io.journal import ENDING
+def _journal(request: Request, volume: Volume) -> Journal | None:
+    """A new journal: in the folder that was asked for, else beside the output, else none."""
+    from napari_ibisagent.io.journal import Journal
 
     folder = request.journal or (None if request.output is None else request.output.parent)
     if folder is None:
         return None
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    stem = f"{volume.name}-{stamp}"
-    number = 1
-    path = folder / f"{stem}{ENDING}"
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}{ENDING}"
-    return path
+    return Journal.create_free(folder, f"{volume.name}-{datetime.now().strftime('%Y%m%d-%H%M%S')}")

@@ -10,11 +10,11 @@ Errors are sorted by who can mend them::
     │   │   └── SeriesChoiceError  several series: one has to be named
     │   ├── GridError          two things that don't lie on the same grid
     │   ├── OutputError        a place where nothing may or can be written
+    │   ├── JournalError       a journal that can't be read or continued
     │   └── UnknownNameError   a policy, segmenter, window, ... of that name doesn't exist
     ├── DialectError           the model's: it goes back to the model, or ends the episode
     ├── OverlapError           an object would be painted over although the rule forbids it
     ├── StateError             an event that can't follow the state it meets (a fault of the caller)
-    ├── JournalError           a journal that can't be read or continued
     ├── BackendError           a policy or tool failed, or can't run here
     └── CancelledError         the user cancelled; not a fault
 """
@@ -95,7 +95,7 @@ class StateError(IbisError):
     """An event that can't follow the state it meets."""
 
 
-class JournalError(IbisError):
+class JournalError(InputError):
     """A journal that can't be read or continued; the message names the line."""
 
 

@@ -85,11 +85,3 @@ def shear_degrees(affine: Affine) -> float:
     unit = directions / np.linalg.norm(directions, axis=0)
     worst = max(abs(float(unit[:, a] @ unit[:, b])) for a, b in ((0, 1), (0, 2), (1, 2)))
     return float(np.degrees(np.arcsin(min(1.0, worst))))
-
-
-def obliquity_degrees(affine: Affine) -> float:
-    """How far, in degrees, the worst axis of a canonical affine is turned away from the patient's axes."""
-    directions = np.asarray(affine, dtype=np.float64)[:3, :3]
-    unit = directions / np.linalg.norm(directions, axis=0)
-    best = np.abs(unit).max(axis=0)
-    return float(np.degrees(np.arccos(np.clip(best.min(), -1.0, 1.0))))

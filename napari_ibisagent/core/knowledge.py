@@ -40,6 +40,13 @@ _CONTEXT = frozenset(
     not of on onto outside over through to touching towards under within without
     """.split()
 )
+_NEGATIONS = frozenset(("not", "no", "never", "except", "excluding", "without", "neither", "nor"))
+_AFTER = frozenset(("after", "before", "behind", "above", "below", "next", "beside", "under", "away", "now", "here"))
+# "on the left of the image", "the picture's right side": not the patient's.
+_PICTURE_SIDE = re.compile(
+    r"\b(left|right)(\s+(side|half|part))?\s+(of|in|on)\s+(the|this)\s+(image|picture|view|viewer|screen|display)\b"
+    r"|\b(image|picture|view|viewer|screen|display)(['’]s)?\s+(left|right)\b"
+)
 # What a word that no description has weighs against all of them (a rare known word weighs about 3.8).
 _UNKNOWN_WEIGHT = 2.0
 # Nouns that make a name before them a mere modifier, though they are ordinary verbs or fillers elsewhere.
@@ -105,6 +112,9 @@ def _structure(entry: dict[str, Any]) -> Structure:
 def resolve(prompt: str, knowledge: tuple[Structure, ...]) -> Resolution:
     """What the prompt asks for. Never guesses: an unclear sentence resolves to no target, with the reason."""
     words = _words(prompt)
+    refusal = _refusal(prompt, words)
+    if refusal is not None:
+        return Resolution(None, refusal)
     if _QUESTIONS & set(words):
         found = _by_relation(words, knowledge)
         if found is not None:
@@ -124,7 +134,24 @@ def resolve(prompt: str, knowledge: tuple[Structure, ...]) -> Resolution:
         listing = " and ".join(sorted(m[2].name for m in heads))
         return Resolution(None, f"{_quoted(prompt)} names more than one thing ({listing}). Ask for one at a time.")
     structure = heads[0][2]
-    return _sided(structure, words, f"{_quoted(prompt)} names the {structure.name}")
+    named = {at for start, end, _ in heads for at in range(start, end)}
+    words = [word for at, word in enumerate(words) if at not in named]  # "left" of "left atrium" is no side
+    return _sided(
+        structure,
+        words,
+        f"{_quoted(prompt)} names the {structure.name}",
+        strict=True,
+        plural=_is_plural(prompt, structure),
+    )
+
+
+def _refusal(prompt: str, words: list[str]) -> str | None:
+    """Why a sentence isn't answered although its words are known, or None."""
+    if _NEGATIONS & set(words) or re.search(r"n['’]t\b", prompt.lower()):
+        return f"{_quoted(prompt)} says what it is not. Say what should be segmented."
+    if _PICTURE_SIDE.search(prompt.lower()):
+        return f"{_quoted(prompt)} names a side of the picture. Say which side of the patient is meant."
+    return None
 
 
 def _quoted(prompt: str) -> str:
@@ -170,7 +197,7 @@ def _mentions(words: list[str], knowledge: tuple[Structure, ...]) -> list[tuple[
 
 def _is_head(mention: tuple[int, int, Structure], words: list[str]) -> bool:
     """Whether a name is what the sentence asks for: not "in the liver", "liver tumour", "T12 vertebra"."""
-    start, end, structure = mention
+    start, end, _ = mention
     if end < len(words) and (words[end] in _PARTS or words[end] not in _STOP | _CONTEXT):
         return False  # "the liver tumour", "a liver segment"
     at = start - 1
@@ -180,7 +207,7 @@ def _is_head(mention: tuple[int, int, Structure], words: list[str]) -> bool:
         return True
     if words[at] == "of" and at > 0 and words[at - 1] in ("all", "outline", "contour", "mask", "segmentation"):
         return True
-    return words[at] not in _CONTEXT and (words[at] in _STOP or at == 0) and structure.key != ""
+    return words[at] not in _CONTEXT and (words[at] in _STOP or at == 0)
 
 
 def _unknown(words: list[str], mentions: list[tuple[int, int, Structure]]) -> bool:
@@ -228,22 +255,36 @@ def _weights(knowledge: tuple[Structure, ...]) -> dict[str, float]:
 
 
 def _side(words: list[str]) -> Side:
-    sides = {_SIDES[word] for word in words if word in _SIDES}
+    # "right after the stomach" says nothing of a side.
+    following = [*words[1:], ""]
+    sides = {_SIDES[word] for at, word in enumerate(words) if word in _SIDES and following[at] not in _AFTER}
     if Side.BOTH in sides or len(sides) > 1:
         return Side.BOTH
     return sides.pop() if sides else Side.NONE
 
 
-def _sided(structure: Structure, words: list[str], how: str) -> Resolution:
+def _sided(
+    structure: Structure, words: list[str], how: str, *, strict: bool = False, plural: bool = False
+) -> Resolution:
     """The target with its side; a side that an unpaired structure doesn't have is not understood."""
     side = _side(words)
     if structure.paired:
+        side = Side.BOTH if plural and side is Side.NONE else side
         target = Target(structure.name, structure.key, side, structure.code)
-        return Resolution(target, f"{how}, {side.value} side" if side else how, structure)
-    if structure.side is not Side.NONE and side not in (Side.NONE, structure.side, Side.BOTH):
-        return Resolution(
-            None,
-            f"{how}, which lies on the {structure.side.value}; there is none on the {side.value}.",
-            structure,
-        )
+        return Resolution(target, f"{how}, {_SIDE_TEXT[side]}" if side is not Side.NONE else how, structure)
+    if structure.side is not Side.NONE and side not in (Side.NONE, structure.side):
+        reason = f"{how}, which lies on the {structure.side.value}; there is none on the {side.value}."
+        return Resolution(None, reason, structure)
+    if strict and side is not Side.NONE and structure.side is Side.NONE:
+        return Resolution(None, f"{how}, which isn't one of a pair: I can't give its {side.value} side.", structure)
     return Resolution(Target(structure.name, structure.key, Side.NONE, structure.code), how, structure)
+
+
+_SIDE_TEXT = {Side.LEFT: "left side", Side.RIGHT: "right side", Side.BOTH: "both sides"}
+
+
+def _is_plural(prompt: str, structure: Structure) -> bool:
+    """Whether the sentence names the structure in the plural: "the kidneys"."""
+    raw = set(re.findall(r"[a-z]+", prompt.lower()))
+    names = [_words(name)[-1] for name in (structure.name, *structure.synonyms)]
+    return any(f"{name}s" in raw or (name.endswith("us") and f"{name[:-2]}i" in raw) for name in names)

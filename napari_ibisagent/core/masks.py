@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,9 +69,3 @@ def decode(text: str, shape: tuple[int, ...]) -> Mask:
         raise ValueError(f"A stored mask doesn't hold the {size} elements that its shape {shape} needs.")
     values = np.arange(runs.size) % 2 == 1
     return np.repeat(values, runs).reshape(shape)
-
-
-def label_volumes(labels: NDArray[Any]) -> dict[int, int]:
-    """Number of elements of each label value but 0."""
-    values, counts = np.unique(labels, return_counts=True)
-    return {int(v): int(n) for v, n in zip(values, counts, strict=True) if v}

@@ -36,7 +36,7 @@ class ScanRef:
     """Which scan a session is about: enough to find it again and to know it again.
 
     ``digest`` is a checksum of its voxels and grid; ``path`` is where it lay. ``series`` and ``frame`` are
-    what was chosen from it.
+    what was chosen from it; ``modality`` is what it was taken for, which tools may go by.
     """
 
     path: str
@@ -45,6 +45,7 @@ class ScanRef:
     digest: str
     series: str | None = None
     frame: int | None = None
+    modality: str = ""
 
 
 @dataclass(frozen=True, slots=True)

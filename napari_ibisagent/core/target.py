@@ -45,4 +45,6 @@ class Target:
     @property
     def phrase(self) -> str:
         """The name as it stands in a sentence: "the left kidney", "both kidneys"."""
-        return self.full_name if self.side is Side.BOTH else f"the {self.full_name}"
+        if self.side is Side.BOTH or self.full_name.lower().startswith(("the ", "a ")):
+            return self.full_name
+        return f"the {self.full_name}"

@@ -24,7 +24,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     write_in_place(path, lambda temporary: _write(temporary, data), keep=False)
 
 
-def write_in_place(path: Path, write: Callable[[Path], None], *, keep: bool) -> Path | None:
+def write_in_place(path: Path, write: Callable[[Path], object], *, keep: bool) -> Path | None:
     """Let ``write`` fill a temporary file, then put it at ``path``; returns where the old file was kept.
 
     With ``keep`` an existing file is first kept as ``<stem>.1<ending>`` (the next free number). The temporary

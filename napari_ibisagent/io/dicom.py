@@ -22,7 +22,7 @@ from napari_ibisagent.io.dicom_pixels import values_of
 from napari_ibisagent.io.dicom_series import Series, choose_series, sort_series, without_copies
 from napari_ibisagent.io.dicom_source import Source, dicom_faults, not_dicom, open_sources, read_header
 from napari_ibisagent.io.frames import choose_frame
-from napari_ibisagent.io.grids import check_affine, mend_values, stack_volume
+from napari_ibisagent.io.grids import check_affine, check_spacing, mend_values, stack_volume
 from napari_ibisagent.io.names import scan_name
 
 
@@ -111,7 +111,7 @@ def _placed(path: Path, series: Series, frame: int | None, warnings: tuple[str, 
     if len(slices) < max(len(point) for point in points):
         frame_warnings += ("This frame has fewer slices than others.",)
     grid = grid_of(slices)
-    check_affine(path, grid.affine)
+    check_affine(path, grid.affine, has_spacing=grid.has_spacing)
     values, value_warnings = values_of(slices)
     values, mend_warnings = mend_values(path, values)
     return Volume.from_source(
@@ -135,6 +135,7 @@ def _unplaced(path: Path, series: Series, frame: int | None, warnings: tuple[str
         choose_frame(path, 1, frame)
         frames = _in_order(series.frames)
     first = frames[0]
+    check_spacing(path, first.spacing or ())
     values, value_warnings = values_of(frames)
     values, mend_warnings = mend_values(path, values)
     warnings += tuple(spacing_warnings(first)) + value_warnings + mend_warnings

@@ -1,10 +1,12 @@
-"""Small helpers for grids that all readers share: stacks without a place, broken values, aligning masks.
+"""Small helpers for grids that all readers share: stacks without a place, voxel sizes, broken values, what
+looks like CT, aligning masks.
 
 Leaves out the canonical turn itself, which ``core.geometry`` owns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from napari_ibisagent.core.volume import Volume
 # round their positions (NIfTI to float32, DICOM to 16 characters), which stays far below this; the smallest
 # true mismatch, a half-voxel shift between conventions, lies far above.
 CORNER_TOLERANCE = 0.1
+# A voxel size outside of these is a wrong unit or a broken header, never a patient.
+_SMALLEST_MM, _LARGEST_MM = 0.005, 100.0
 
 
 def stack_volume(
@@ -44,8 +48,8 @@ def stack_volume(
     )
 
 
-def check_affine(path: Path, affine: Affine) -> None:
-    """Raises ScanError when an affine (4, 4) isn't finite or flattens the grid."""
+def check_affine(path: Path, affine: Affine, *, has_spacing: bool = True) -> None:
+    """Raises ScanError when an affine (4, 4) isn't finite, flattens the grid, or states an absurd voxel size."""
     axes = affine[:3, :3]
     lengths = np.linalg.norm(axes, axis=0) if np.isfinite(affine).all() else np.zeros(3)
     if not lengths.all() or abs(np.linalg.det(axes / np.where(lengths > 0, lengths, 1.0))) < 1e-3:
@@ -54,6 +58,30 @@ def check_affine(path: Path, affine: Affine) -> None:
             "has a broken orientation matrix",
             "Convert it again from its source, for example with dcm2niix.",
         )
+    if has_spacing:
+        check_spacing(path, lengths.tolist())
+
+
+def check_spacing(path: Path, spacing_mm: Iterable[float]) -> None:
+    """Raises ScanError when a stated voxel size can't be that of a medical image: areas in mm would be nonsense."""
+    sizes = [float(size) for size in spacing_mm]
+    if not all(_SMALLEST_MM <= size <= _LARGEST_MM for size in sizes):
+        stated = " x ".join(f"{size:.3g}" for size in sizes)
+        raise ScanError(
+            path,
+            f"states a voxel size of {stated} mm, outside of {_SMALLEST_MM} to {_LARGEST_MM:.0f} mm",
+            "Correct the size or its unit in the program that wrote the file.",
+        )
+
+
+def looks_like_ct(data: Array) -> bool:
+    """CT air is about -1000 HU and bone above 200: whole numbers that span both are hardly anything else."""
+    if data.ndim != 3 or data.min() > -900 or data.max() <= 200:
+        return False
+    if data.dtype.kind != "f":
+        return True
+    sample = data[::4, ::4, ::2]
+    return bool(np.array_equal(sample, np.rint(sample)))
 
 
 def mend_values(path: Path, data: Array) -> tuple[Array, tuple[str, ...]]:

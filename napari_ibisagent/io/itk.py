@@ -17,7 +17,7 @@ from napari_ibisagent.core.errors import NotAnImageError, ScanError, TruncatedEr
 from napari_ibisagent.core.geometry import LPS_TO_RAS, Affine, Array
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.frames import choose_frame
-from napari_ibisagent.io.grids import check_affine, mend_values, small_integers
+from napari_ibisagent.io.grids import check_affine, check_spacing, looks_like_ct, mend_values, small_integers
 from napari_ibisagent.io.names import ending_of, scan_name
 
 sitk: Any = SimpleITK  # its functions carry no types
@@ -34,16 +34,7 @@ def read_itk(path: Path, *, frame: int | None = None) -> Volume:
     A vector of three 8-bit numbers is read as colour. Raises ScanError.
     """
     header = _header_text(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        _check_size(path, reader, header)
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _translated(path, error) from error
-    if "complex" in image.GetPixelIDTypeAsString():
-        raise NotAnImageError(path, "holds complex numbers", "Save its magnitude as a scan of its own.")
+    image = _image(path, header)
     has_spacing, has_orientation = _stated(path, header)
     data, frame_warnings = _values(path, image, frame)
     data, value_warnings = mend_values(path, data)
@@ -54,19 +45,35 @@ def read_itk(path: Path, *, frame: int | None = None) -> Volume:
     if image.GetDimension() == 2:
         dx, dy = image.GetSpacing()
         spacing = (float(dy), float(dx)) if has_spacing else None
+        check_spacing(path, spacing or ())
         return Volume.from_picture(data, name=name, spacing_mm=spacing, warnings=warnings)
     if not has_orientation:
         warnings += ("The file doesn't state how the patient lies; left and right may be swapped.",)
     affine = _affine(image)
-    check_affine(path, affine)
+    check_affine(path, affine, has_spacing=has_spacing)
     return Volume.from_source(
         np.swapaxes(data, 0, 2),
         affine,
+        modality="CT" if looks_like_ct(data) else "",
         name=name,
         has_spacing=has_spacing,
         has_orientation=has_orientation,
         warnings=warnings,
     )
+
+
+def _image(path: Path, header: str) -> Any:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        _check_size(path, reader, header)
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _translated(path, error) from error
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise NotAnImageError(path, "holds complex numbers", "Save its magnitude as a scan of its own.")
+    return image
 
 
 def _header_text(path: Path) -> str:

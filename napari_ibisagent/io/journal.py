@@ -56,6 +56,21 @@ class Journal:
         return journal
 
     @classmethod
+    def create_free(cls, folder: Path, stem: str) -> Journal:
+        """A new journal ``<stem>.ibis.jsonl``, numbered where that is taken, even by another process just now.
+
+        Raises OutputError where none can be made.
+        """
+        number = 1
+        while True:
+            try:
+                return cls.create(folder / f"{stem}{'' if number == 1 else f'-{number}'}{ENDING}")
+            except OutputError as error:
+                if not isinstance(error.__cause__, FileExistsError) or not folder.is_dir():
+                    raise
+            number += 1
+
+    @classmethod
     def resume(cls, path: Path) -> tuple[Journal, History]:
         """Opens a journal to go on, and the history that it holds. A torn last line is cut off.
 
@@ -151,6 +166,8 @@ def _events(path: Path) -> Iterator[tuple[Event | None, int]]:
         except (ValueError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
             if last and number > 1:
                 break  # the process was killed while it wrote this line
+            if number == 1:
+                raise _no_journal(path) from error
             raise JournalError(
                 f"Line {number} of {path.name} is broken ({error}). The lines before it are fine: copy them to a "
                 "new file to go on from there."
@@ -170,11 +187,15 @@ def _event(content: Any) -> Event:
 
 def _check_header(content: Any, path: Path) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise JournalError(f"{path.name} isn't a journal of this program.")
+        raise _no_journal(path)
     if content.get("version") != VERSION:
         raise JournalError(
             f"{path.name} is a journal of version {content.get('version')}; this program reads {VERSION}. Update it."
         )
+
+
+def _no_journal(path: Path) -> JournalError:
+    return JournalError(f"{path.name} isn't a journal of this program. Choose a file that ends in {ENDING}.")
 
 
 def _now() -> str:

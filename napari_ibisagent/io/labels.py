@@ -19,6 +19,7 @@ from napari_ibisagent.core.geometry import LPS_TO_RAS, shear_degrees
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.atomic import write_in_place
 from napari_ibisagent.io.names import split_name
+from napari_ibisagent.io.protect import check_file, check_protected
 
 _FORMATS = ".nii.gz, .nii, .nrrd and .mha, and for a single picture .png and .tif"
 # A grid less sheared than this can be stored as a rotation: 0.005 degrees move the far end of 512 voxels by
@@ -54,7 +55,7 @@ def write_labels(
     """
     path = Path(path)
     write = _writer(path, volume, dict(names or {}))
-    _check_protected(path, protect)
+    check_protected(path, protect)
     source = _smallest(volume.to_source(labels), path)
     kept = write_in_place(path, lambda temporary: write(source, temporary), keep=True)
     return Saved(path, kept)
@@ -63,7 +64,7 @@ def write_labels(
 def check_output(path: str | Path, volume: Volume, protect: Iterable[str | Path] = ()) -> None:
     """Raises the OutputError that ``write_labels`` would raise for the place or the format, and writes nothing."""
     _writer(Path(path), volume, {})
-    _check_protected(Path(path), protect)
+    check_file(Path(path), protect)
 
 
 def write_volume(volume: Volume, path: str | Path) -> Saved:
@@ -101,20 +102,6 @@ def _writer(path: Path, volume: Volume, names: dict[int, str]) -> Callable[[Labe
     raise OutputError(f"{path.name} has no ending that labels can be saved as. These work: {_FORMATS}.")
 
 
-def _check_protected(path: Path, protect: Iterable[str | Path]) -> None:
-    """Raises OutputError when ``path`` is an input, under whatever name, or lies in an input's folder."""
-    target = path.resolve()
-    if target.is_dir():
-        raise OutputError(f"{path} is a folder. Name a file in it, for example {path.name}/labels.nii.gz.")
-    for original in map(Path, protect):
-        place = original.resolve()
-        same = target == place or (target.exists() and place.exists() and target.samefile(place))
-        if same:
-            raise OutputError(f"{path.name} is an original file, which is never changed. Choose another name.")
-        if place.is_dir() and target.is_relative_to(place):
-            raise OutputError(f"{path} lies in the folder of the original scan. Choose another folder.")
-
-
 def _smallest(source: Labels, path: Path) -> Labels:
     """The labels as uint8, or uint16 where they need it."""
     if source.dtype.kind not in "biu":
@@ -122,7 +109,7 @@ def _smallest(source: Labels, path: Path) -> Labels:
     low, high = (int(source.min()), int(source.max())) if source.size else (0, 0)
     if low < 0 or high > np.iinfo(np.uint16).max:
         raise OutputError(f"{path.name} can hold the labels 0 to 65535; these run from {low} to {high}.")
-    return source.astype(np.uint8 if high <= 255 else np.uint16, order="A")
+    return source.astype(np.uint8 if high <= 255 else np.uint16, order="A", copy=False)
 
 
 def _write_nifti(source: Labels, volume: Volume, path: Path) -> None:

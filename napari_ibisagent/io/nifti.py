@@ -22,7 +22,7 @@ from napari_ibisagent.core.errors import NotAnImageError, ScanError, TruncatedEr
 from napari_ibisagent.core.geometry import Affine, Array
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.frames import choose_frame
-from napari_ibisagent.io.grids import check_affine, mend_values, small_integers
+from napari_ibisagent.io.grids import check_affine, looks_like_ct, mend_values, small_integers
 from napari_ibisagent.io.names import scan_name
 
 nib: Any = nibabel  # its functions carry no types
@@ -55,7 +55,7 @@ def read_nifti(path: Path, *, frame: int | None = None) -> Volume:
     return Volume.from_source(
         data,
         affine,
-        modality="CT" if _looks_like_ct(data) else "",
+        modality="CT" if looks_like_ct(data) else "",
         name=scan_name(path),
         has_spacing=has_spacing,
         has_orientation=has_orientation,
@@ -178,13 +178,3 @@ def _place_warnings(has_spacing: bool, has_orientation: bool) -> tuple[str, ...]
     if not has_spacing:
         warnings.append("The file states no voxel size; areas and volumes are unknown.")
     return tuple(warnings)
-
-
-def _looks_like_ct(data: Array) -> bool:
-    """CT air is about -1000 HU and bone above 200: whole numbers that span both are hardly anything else."""
-    if data.ndim != 3 or data.min() > -900 or data.max() <= 200:
-        return False
-    if data.dtype.kind != "f":
-        return True
-    sample = data[::4, ::4, ::2]
-    return bool(np.array_equal(sample, np.rint(sample)))

@@ -6,6 +6,7 @@ when a file of their kind is opened, and writing (``labels``).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +32,14 @@ _READABLE = "DICOM files, folders and zips, .nii, .nii.gz, .nrrd, .mha, .png, .j
 _HEAD_BYTES = 352
 
 
-def read_scan(path: str | Path, *, series: str | None = None, frame: int | None = None) -> Volume:
+def read_scan(
+    path: str | Path, *, series: str | None = None, frame: int | None = None, modality: str | None = None
+) -> Volume:
     """The scan in a file, a DICOM folder or a zip of DICOM files.
 
     ``series`` names one of several DICOM series (a key of SeriesChoiceError, a series number or UID);
-    ``frame`` chooses a time point, channel or movie frame, from 0.
+    ``frame`` chooses a time point, channel or movie frame, from 0; ``modality`` ("CT", "MR", ...) stands above
+    what the file says, since some formats don't keep it.
     Raises ScanError (SeriesChoiceError, NotAnImageError, TruncatedError), and UnknownNameError for a series
     that isn't there.
     """
@@ -43,7 +47,8 @@ def read_scan(path: str | Path, *, series: str | None = None, frame: int | None 
     kind = _kind(path)
     if series is not None and kind != "dicom":
         raise UnknownNameError(f"{path.name} has no series to choose from. Leave --series out.")
-    return _read(path, kind, series, frame)
+    volume = _read(path, kind, series, frame)
+    return volume if modality is None else replace(volume, modality=modality.strip().upper())
 
 
 def read_mask(path: str | Path, volume: Volume, value: Value = "nonzero") -> NDArray[np.bool_]:
@@ -120,10 +125,13 @@ def _read(path: Path, kind: Kind, series: str | None, frame: int | None) -> Volu
 
 def _kind(path: Path) -> Kind:
     """Which reader opens ``path``. Raises ScanError when it is missing, empty or of no known kind."""
-    if path.is_dir():
-        return "dicom"
-    if not path.exists():
-        raise ScanError(path, f"doesn't exist ({path})", "Check the path.")
+    try:
+        if path.is_dir():
+            return "dicom"
+        if not path.exists():
+            raise ScanError(path, f"doesn't exist ({path})", "Check the path.")
+    except OSError as error:
+        raise _unopened(path, error) from error
     head = _head(path)
     ending = ending_of(path)
     if not head:
@@ -141,7 +149,11 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES)
     except OSError as error:
-        raise ScanError(path, f"can't be opened ({error.strerror or error})", "Check that you may read it.") from error
+        raise _unopened(path, error) from error
+
+
+def _unopened(path: Path, error: OSError) -> ScanError:
+    return ScanError(path, f"can't be opened ({error.strerror or error})", "Check that you may read it.")
 
 
 def _kind_of_content(head: bytes) -> Kind | None:

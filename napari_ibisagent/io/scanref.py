@@ -16,7 +16,7 @@ _SLICES = 64
 
 def scan_ref(volume: Volume, path: Path, series: str | None = None, frame: int | None = None) -> ScanRef:
     """The reference that a journal keeps of a scan."""
-    return ScanRef(str(path.resolve()), volume.name, volume.shape, digest_of(volume), series, frame)
+    return ScanRef(str(path.resolve()), volume.name, volume.shape, digest_of(volume), series, frame, volume.modality)
 
 
 def digest_of(volume: Volume) -> str:

@@ -6,6 +6,7 @@ person's. The pictures hold no metadata of the scan.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,32 @@ from napari_ibisagent.core.overlay import (
 from napari_ibisagent.core.view import View
 from napari_ibisagent.core.window import Window, default_window
 from napari_ibisagent.io.atomic import atomic_write_bytes
+from napari_ibisagent.io.protect import check_folder, check_protected
 
 _LEAST_SIDE = 512
 _TILE = 320
 _CAPTION = 40
+_SHEET = "contact_sheet.png"
+
+
+def free_folder(folder: Path, protect: Iterable[str | Path] = ()) -> Path:
+    """``folder``, or ``run-2``, ``run-3``, ... in it where it holds pictures of another run, which aren't mixed.
+
+    Raises OutputError when the folder can't be written, belongs to an input, or a picture of it is one.
+    """
+    inputs = [Path(path) for path in protect]
+    check_folder(folder, inputs)
+    free, number = folder, 1
+    while taken := _pictures_in(free):
+        for picture in taken:
+            check_protected(picture, inputs)
+        number += 1
+        free = folder / f"run-{number}"
+    return free
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return [path for path in (*sorted(folder.glob("step_*.png")), folder / _SHEET) if path.exists()]
 
 
 def write_snapshots(episode: Episode, view: View, folder: Path, window: Window | None = None) -> list[Path]:
@@ -41,7 +64,7 @@ def write_snapshots(episode: Episode, view: View, folder: Path, window: Window |
     captions = [_caption(step, number) for number, step in enumerate(episode.steps, start=1)]
     first = _enlarged(base)
     sheet = contact_sheet([first, *pictures], [episode.prompt, *captions])
-    paths.append(_saved(sheet, folder / "contact_sheet.png"))
+    paths.append(_saved(sheet, folder / _SHEET))
     return paths
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from napari_ibisagent.core.errors import BackendError
+from napari_ibisagent.core.errors import BackendError, InputError
 from napari_ibisagent.core.protocols import Situation
 
 
@@ -29,5 +29,7 @@ class ScriptedPolicy:
 
 
 def build(turns: Sequence[str] = ()) -> ScriptedPolicy:
-    """A scripted policy; ``turns`` are texts in the IBISAgent dialect."""
+    """A scripted policy; ``turns`` are texts in the IBISAgent dialect. Raises InputError without any."""
+    if not turns:
+        raise InputError("The scripted policy needs its turns; it is for programs and tests, not for the command line.")
     return ScriptedPolicy(turns)

@@ -82,8 +82,8 @@ def test_several_clicks_in_one_action_are_one_step():
 @pytest.mark.parametrize(
     ("turns", "reason"),
     [
-        (["<action>Terminate</action><answer>not found: no disc</answer>"], "not found: no disc"),
-        ([HIT, "<action>Terminate</action><answer>Not found</answer>"], "Not found"),
+        (["<action>Terminate</action><answer>not found: no disc</answer>"], "no disc"),
+        ([HIT, "<action>Terminate</action><answer>Not found</answer>"], "The agent says that it is not there."),
         (["<action>Terminate</action>"], "The agent ended without a mask."),
         ([HIT, REVERT, "<action>Terminate</action>"], "The agent ended without a mask."),
     ],

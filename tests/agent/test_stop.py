@@ -79,16 +79,16 @@ def test_a_proposal_on_its_way_is_no_step_yet():
 
 
 @pytest.mark.parametrize(
-    ("absent", "has_mask", "answer", "outcome"),
+    ("absent", "has_mask", "answer", "outcome", "reason"),
     [
-        (True, False, "not found: no bladder", Outcome.NOT_FOUND),
-        (True, True, "not found", Outcome.NOT_FOUND),
-        (False, False, None, Outcome.NOT_FOUND),
-        (False, True, None, Outcome.DONE),
-        (False, True, "liver", Outcome.DONE),
+        (True, False, "not found: no bladder", Outcome.NOT_FOUND, "no bladder"),
+        (True, True, "not found", Outcome.NOT_FOUND, "The agent says that it is not there."),
+        (False, False, None, Outcome.NOT_FOUND, "The agent ended without a mask."),
+        (False, True, None, Outcome.DONE, ""),
+        (False, True, "liver", Outcome.DONE, "liver"),
     ],
 )
-def test_how_an_episode_ends(absent, has_mask, answer, outcome):
+def test_how_an_episode_ends(absent, has_mask, answer, outcome, reason):
     ended = ending(absent, has_mask, answer)
     assert ended.outcome is outcome
-    assert ended.reason == (answer or ("" if has_mask else "The agent ended without a mask."))
+    assert ended.reason == reason

@@ -17,7 +17,7 @@ from napari_ibisagent.evaluation.phantom import make_phantom
 from napari_ibisagent.io.journal import read_journal
 from napari_ibisagent.io.labels import write_labels, write_volume
 
-_KEYS = {"outcome", "target", "plane", "slice", "steps", "voxels", "volume_ml", "output", "warnings"}
+_KEYS = {"outcome", "reason", "target", "plane", "slice", "steps", "voxels", "volume_ml", "output", "warnings"}
 _STEP_KEYS = {"thought", "actions", "score", "area_mm2", "ms", "author", "verdict"}
 
 
@@ -27,7 +27,7 @@ def test_a_named_organ_is_done_and_saved_on_the_scans_own_grid(phantom, tmp_path
     code, result = segment_json(scan, "-p", "segment the liver", "-o", output, "--pictures", pictures)
     assert code == 0
     assert result["outcome"] == "done"
-    assert result.keys() >= _KEYS
+    assert result.keys() == _KEYS
     assert result["target"] == "liver"
     assert result["plane"] == "axial"
     assert result["steps"]
@@ -111,6 +111,11 @@ def test_the_step_limit_saves_with_a_warning(phantom, tmp_path):
         (("SCAN", "-p", "segment the liver", "-o", "SCAN"), "original"),
         (("SCAN", "-p", "x", "--policy", "oracle"), "--truth"),
         (("SCAN", "-p", "x", "--review"), "--review"),
+        (("SCAN", "-p", "x", "--truth-label", "3"), "--truth-label"),
+        (("SCAN", "-p", "x", "--max-steps", "0"), "--max-steps"),
+        (("SCAN",), "--prompt"),
+        (("x" * 300, "-p", "x"), "can't be opened"),
+        (("SCAN", "-p", "x", "--journal", "y" * 300), "can't be written"),
     ],
 )
 def test_bad_input_is_a_sentence_and_exit_code_2(phantom, tmp_path, monkeypatch, arguments, says):
@@ -118,8 +123,10 @@ def test_bad_input_is_a_sentence_and_exit_code_2(phantom, tmp_path, monkeypatch,
     before = phantom[0].read_bytes()
     code, result = segment_json(*(str(phantom[0]) if a == "SCAN" else a for a in arguments))
     assert code == 2
-    assert says in result["error"]
-    assert result["error"].endswith(".")
+    assert result.keys() == _KEYS
+    assert (result["outcome"], result["steps"], result["output"]) == ("failed", [], None)
+    assert says in result["reason"]
+    assert result["reason"].endswith(".")
     assert phantom[0].read_bytes() == before
     assert list(tmp_path.iterdir()) == []
 
@@ -129,7 +136,7 @@ def test_a_truth_of_another_shape_is_refused(phantom, tmp_path):
     write_labels(other.labels, other.volume, tmp_path / "other.nii.gz")
     code, result = segment_json(phantom[0], "-p", "x", "--policy", "oracle", "--truth", tmp_path / "other.nii.gz")
     assert code == 2
-    assert "other" in result["error"]
+    assert "other" in result["reason"]
 
 
 def test_an_earlier_result_is_kept_under_another_name(phantom, tmp_path):
@@ -144,7 +151,7 @@ def test_an_earlier_result_is_kept_under_another_name(phantom, tmp_path):
 def test_plain_output_shows_the_steps(phantom, tmp_path):
     done = ibisagent("segment", phantom[0], "-p", "segment the left kidney", "-o", tmp_path / "k.mha")
     assert done.returncode == 0
-    for words in ("step  1", "score", "cm²", "ms", "done: left kidney", "journal:", "k.mha"):
+    for words in ("step  1", "score", "cm²", "ms", "done: ", "left kidney in axial slice", "journal:", "k.mha"):
         assert words in done.stdout
 
 

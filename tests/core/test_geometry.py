@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from napari_ibisagent.core.errors import GridError, InputError
-from napari_ibisagent.core.geometry import obliquity_degrees, reorientation, shear_degrees, spacing_of
+from napari_ibisagent.core.geometry import reorientation, shear_degrees, spacing_of
 from napari_ibisagent.core.view import AXES, Plane, View, slice_of, view_of
 from napari_ibisagent.core.volume import Volume
 
@@ -77,7 +77,6 @@ def test_a_voxel_keeps_its_place_and_its_value(order, spacing, angles, shape, co
         assert np.allclose(volume.affine @ (x, y, z, 1.0), wanted[int(where[z, y, x])])
     cosines = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
     assert all(cosines[n, n] < -0.5 for n in range(3))
-    assert obliquity_degrees(volume.affine) <= 3 * 15 + 1e-3
     assert shear_degrees(volume.affine) == pytest.approx(0, abs=1e-4)
     assert sorted(spacing_of(volume.affine)) == pytest.approx(sorted(spacing))
 
@@ -92,12 +91,6 @@ def test_a_tilted_gantry_is_measured():
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
     affine[1, 2] = 2 * np.tan(np.radians(14))
     assert shear_degrees(affine) == pytest.approx(14, abs=1e-6)
-    assert obliquity_degrees(affine) == pytest.approx(14, abs=1e-6)
-
-
-def test_obliquity_of_the_canonical_grid_is_none():
-    assert obliquity_degrees(np.diag([-1.0, -2.0, -3.0, 1.0])) == 0
-    assert obliquity_degrees(turned(((0, 1, 2), (-1, -1, -1)), (1, 1, 3), (10, 0, 0))) == pytest.approx(10)
 
 
 @pytest.mark.parametrize("column", [(0.0, 0.0, 0.0), (np.nan, 0.0, 1.0), (np.inf, 0.0, 0.0)])

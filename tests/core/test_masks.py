@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from napari_ibisagent.core.episode import PackedMask
-from napari_ibisagent.core.masks import bounding_box, decode, dice, encode, error_regions, iou, label_volumes
+from napari_ibisagent.core.masks import bounding_box, decode, dice, encode, error_regions, iou
 
 MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=9))
 PAIRS = arrays.array_shapes(min_dims=2, max_dims=2, max_side=9).flatmap(
@@ -127,9 +127,3 @@ def test_the_bounding_box_is_the_smallest(mask):
     for axis in range(mask.ndim):
         inner = np.moveaxis(mask[box], axis, 0)
         assert inner[0].any() and inner[-1].any()
-
-
-def test_volumes_of_labels():
-    labels = np.array([[0, 3, 3], [1, 0, 300]], np.uint16)
-    assert label_volumes(labels) == {1: 1, 3: 2, 300: 1}
-    assert label_volumes(np.zeros((2, 2), np.uint8)) == {}

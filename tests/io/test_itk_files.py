@@ -92,3 +92,20 @@ def test_missing_voxel_file(tmp_path: Path) -> None:
     (tmp_path / "a.raw").unlink()
     with pytest.raises(ScanError, match=r"a\.mhd"):
         read_scan(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_what_looks_like_ct_is_taken_for_ct_unless_the_user_knows_better(tmp_path: Path, name: str) -> None:
+    assert read_scan(save(tmp_path / name)).modality == ""
+    hounsfield = np.linspace(-1000, 900, 60).astype(np.int16).reshape(3, 4, 5)
+    assert read_scan(save(tmp_path / name, hounsfield)).modality == "CT"
+    assert read_scan(tmp_path / name, modality=" mr").modality == "MR"
+
+
+def test_an_absurd_pixel_size_is_refused(tmp_path: Path) -> None:
+    for dimensions in (2, 3):
+        image = sitk.GetImageFromArray(VALUES[0] if dimensions == 2 else VALUES)
+        image.SetSpacing((0.5, 1e-4, 1.0)[:dimensions])
+        sitk.WriteImage(image, str(tmp_path / "a.mha"))
+        with pytest.raises(ScanError, match="voxel size"):
+            read_scan(tmp_path / "a.mha")

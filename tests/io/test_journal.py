@@ -254,7 +254,7 @@ def test_a_missing_line_is_found(path):
         (b'{"format":"other","version":1}', "isn't a journal"),
         (b'{"version":1}', "isn't a journal"),
         (b"[]", "isn't a journal"),
-        (b"hello", "broken"),
+        (b"hello", "isn't a journal"),
         (b'{"format":"napari-ibisagent journal","version":2}', "version 2.*reads 1. Update"),
         (b'{"format":"napari-ibisagent journal"}', "version None"),
     ],

@@ -127,8 +127,15 @@ def test_complex_numbers_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("unit", "factor"), [("meter", 1000.0), ("micron", 0.001), ("mm", 1.0)])
 def test_units_become_mm(tmp_path: Path, unit: str, factor: float) -> None:
-    volume = read_scan(save(tmp_path / "a.nii", VALUES, unit=unit))
-    assert np.allclose(volume.grid.affine[:3], AFFINE[:3] * factor)
+    stored = np.diag([1 / factor, 1 / factor, 1 / factor, 1.0]) @ AFFINE
+    volume = read_scan(save(tmp_path / "a.nii", VALUES, stored, unit=unit))
+    assert np.allclose(volume.grid.affine[:3], AFFINE[:3], rtol=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["meter", "micron"])
+def test_an_absurd_voxel_size_is_refused(tmp_path: Path, unit: str) -> None:
+    with pytest.raises(ScanError, match=r"a\.nii states a voxel size of .* mm, outside of 0.005 to 100 mm\. Correct"):
+        read_scan(save(tmp_path / "a.nii", VALUES, unit=unit))
 
 
 def test_unknown_orientation_is_said(tmp_path: Path) -> None:

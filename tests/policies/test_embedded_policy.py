@@ -160,7 +160,7 @@ def test_a_slice_without_the_organ_is_said_with_one_that_has_it(patient):
         assert not slice_of(patient.truth("left kidney"), plane, index).any()
         result = ask(patient.phantom.volume, patient.policy, "left kidney", plane, index)
         assert result.episode.outcome is Outcome.NOT_FOUND
-        assert f"Slice {index} shows no left kidney; {plane.value} slice" in result.episode.reason
+        assert f"{plane.value.capitalize()} slice {index} shows no left kidney; slice" in result.episode.reason
         shown = int(result.episode.reason.split("slice ")[-1].split()[0])
         assert slice_of(patient.truth("left kidney"), plane, shown).any()
 

@@ -106,8 +106,8 @@ def test_the_script_says_its_turns_and_then_breaks():
     assert "".join(policy.act(situation())).strip() == "nonsense"
     with pytest.raises(BackendError, match="2 turns and all are used up"):
         list(policy.act(situation()))
-    with pytest.raises(BackendError):
-        list(scripted.build().act(situation()))
+    with pytest.raises(InputError):
+        scripted.build()
 
 
 def test_policies_are_known_by_name():

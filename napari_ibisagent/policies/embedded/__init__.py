@@ -21,7 +21,7 @@ from napari_ibisagent.core.episode import Author, Episode, Verdict
 from napari_ibisagent.core.knowledge import Resolution, Structure, read_knowledge, resolve
 from napari_ibisagent.core.masks import Mask, bounding_box, dice
 from napari_ibisagent.core.protocols import Location, Situation
-from napari_ibisagent.core.target import Target
+from napari_ibisagent.core.target import Side, Target
 from napari_ibisagent.core.view import AXES, Plane, View, view_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.resources import resource
@@ -139,7 +139,8 @@ class EmbeddedPolicy:
         mask = goal_in_view(found, survey, view)
         if not mask.any():
             best = best_slice(found, survey, view.plane, volume.shape[AXES[view.plane][0]])
-            reason = f"Slice {view.index} shows no {target.full_name}; {view.plane} slice {best} shows the most of it."
+            reason = f"{view.plane.capitalize()} slice {view.index} shows no {target.full_name}"
+            reason += "." if best == view.index else f"; slice {best} shows the most of it."
             return _Goal(None, target, reason=reason, how=how)
         return _Goal(mask, target, found.facts, how=how)
 
@@ -174,6 +175,8 @@ class EmbeddedPolicy:
             if structure.hu is None:
                 return Absent(f"I know the {structure.name} by name, but have no rule that finds it.")
             return Absent(f"My rules for the {structure.name} need a CT in Hounsfield units; this is {kind}.")
+        if target.side in (Side.LEFT, Side.RIGHT) and not volume.has_orientation:
+            return Absent(f"This scan doesn't say which side is the patient's {target.side.value}.")
         survey = self._survey_of(volume)
         key = (structure.key, target.side.value)
         if key not in self._found:
@@ -318,7 +321,7 @@ def _reasoning(goal: _Goal, episode: Episode, mask: Mask, wanted: Mask, click: C
 
 
 def _closing(goal: _Goal, agreement: float, has_mask: bool) -> Turn:
-    name = goal.target.full_name if goal.target else "target"
+    name = goal.target.phrase if goal.target else "the target"
     stop: tuple[Action, ...] = (Terminate(),)
     if not has_mask or agreement < _POOR:
         phrase = goal.target.phrase if goal.target else "the target"
@@ -328,10 +331,10 @@ def _closing(goal: _Goal, agreement: float, has_mask: bool) -> Turn:
         return Turn(
             f"The mask agrees with the evidence to {agreement:.2f}, and no further click helps.",
             stop,
-            f"{name}, unsure: the mask agrees with the evidence to {agreement:.2f} only; check it.",
+            f"unsure of {name}: the mask agrees with the evidence to {agreement:.2f} only. Check it.",
         )
     return Turn(
         f"The mask agrees with the evidence to {agreement:.2f}; nothing is left that a click would mend.",
         stop,
-        f"{name}, agreement with the evidence {agreement:.2f}",
+        f"{name}: the mask agrees with the evidence to {agreement:.2f}",
     )

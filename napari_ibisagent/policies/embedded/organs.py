@@ -46,14 +46,19 @@ def find(structure: Structure, side: Side, survey: Survey) -> Finding | Absent:
     rule = _RULES.get(structure.key)
     if rule is None or structure.hu is None or structure.volume_ml is None:
         return Absent(f"I know the {structure.name} by name, but have no rule that finds it in CT.")
-    if not survey.body.any():
-        return Absent("There is no body in this scan: nothing is denser than -300 HU.")
+    doubt = survey.implausible or _out_of_place(structure, side, survey)
+    if doubt is not None:
+        return Absent(doubt)
     found = rule(structure, side, survey)
     if isinstance(found, Absent):
         return found
     ml = survey.ml(found.mask)
     if not found.mask.any() or ml < 0.05 * structure.volume_ml[0]:
         return Absent(f"No tissue looks enough like the {structure.name}.")
+    if ml > 1.2 * structure.volume_ml[1]:
+        return Absent(
+            f"What looks like the {structure.name} has {ml:.0f} mL; up to {structure.volume_ml[1]:.0f} is plausible."
+        )
     mean = survey.core_mean(found.mask)
     low, high = structure.hu
     if not low <= mean <= high:
@@ -68,6 +73,38 @@ def find(structure: Structure, side: Side, survey: Survey) -> Finding | Absent:
         *found.facts,
     )
     return replace(found, facts=facts)
+
+
+_ANYWHERE = ("body", "fat", "bone")
+
+
+def _out_of_place(structure: Structure, side: Side, survey: Survey) -> str | None:
+    """Why a rule for the trunk may not be used on this scan, or None."""
+    if structure.key in _ANYWHERE:
+        return None
+    if survey.is_head:
+        return f"This looks like a head: a skull encloses it. My rule for the {structure.name} is for the trunk."
+    sided = side in (Side.LEFT, Side.RIGHT) or structure.side is not Side.NONE
+    if sided and _mirrored(survey):
+        return (
+            "A large organ like a liver lies on the patient's left, and none on the right: the scan may be mirrored. "
+            "Check its orientation before anything that has a side is segmented."
+        )
+    return None
+
+
+def _mirrored(survey: Survey) -> bool:
+    """Whether a part of 400 mL and more would be a fine liver if left and right were exchanged."""
+    best, best_mirrored = 0.0, 0.0
+    heights = np.nonzero(survey.lungs)[0]
+    top = float(np.percentile(heights, 75)) if heights.size else -1.0  # the heart lies higher
+    for candidate in even_candidates(survey):
+        middle = (candidate.window[0].start + candidate.window[0].stop) / 2
+        turned = replace(candidate, x=-candidate.x, right=1 - candidate.right)
+        best = max(best, _liver_score(candidate, survey))
+        if candidate.ml > 400 and middle > top:
+            best_mirrored = max(best_mirrored, _liver_score(turned, survey))
+    return best_mirrored > 2.5 * best
 
 
 # -- tissues -----------------------------------------------------------------------------------------------
@@ -103,6 +140,9 @@ def _lungs(structure: Structure, side: Side, survey: Survey) -> Finding | Absent
         return Absent("No aerated lung (-950 to -550 HU in a part of 15 mL or more) is in the field of view.")
     if side in (Side.LEFT, Side.RIGHT) and not survey.spine_path:
         return Absent("The spine is not in the field of view, so I can't tell the left from the right lung.")
+    filled = survey.lungs.sum(axis=(1, 2)) / np.maximum(survey.body.sum(axis=(1, 2)), 1)
+    if float(filled.max()) > 0.8:
+        return Absent("What is as dark as lung fills nearly all of the picture; a lung has a chest wall round it.")
     chosen = _on_side(survey.lungs, side, survey)
     if not chosen.any():
         return Absent(f"No aerated lung lies on the patient's {side.value}.")
@@ -112,12 +152,18 @@ def _lungs(structure: Structure, side: Side, survey: Survey) -> Finding | Absent
 def _spine(_: Structure, __: Side, survey: Survey) -> Finding | Absent:
     if not survey.spine_path:
         return Absent("No vertebra (bone of 7 square cm or more in the central back) is in the field of view.")
-    near = np.zeros_like(survey.body)
+    bone = closed((survey.hu > 140) & survey.near_spine & ~survey.contrast, survey.ball(4)) & survey.near_spine
+    beside = survey.contrast & ndi.binary_dilation(survey.near_spine, survey.ball(6)) & (survey.hu > 220)
+    if survey.ml(beside) > 3:
+        return Absent("Vessels full of contrast lie against the spine; I can't tell them from bone there.")
+    marks = np.zeros_like(bone)
     for z, (y, x) in survey.spine_path.items():
-        rows, columns = np.ogrid[: near.shape[1], : near.shape[2]]
-        away = ((rows - y) * survey.spacing[1] / 45) ** 2 + ((columns - x) * survey.spacing[2] / 38) ** 2
-        near[z] = away <= 1
-    bone = large_parts(closed((survey.hu > 140) & near, survey.ball(4)) & near, 2 / survey.voxel_ml)
+        marks[z, round(y), round(x)] = True
+    parts, count = ndi.label(large_parts(bone, 2 / survey.voxel_ml))
+    kept = np.zeros(count + 1, bool)
+    kept[np.unique(parts[ndi.binary_dilation(marks, survey.ball(12))])] = True
+    kept[0] = False
+    bone = np.asarray(kept[parts])
     return Finding(bone, ("bone in the central back",), (100, 1e5), 0)
 
 
@@ -160,8 +206,8 @@ def _kidneys(structure: Structure, side: Side, survey: Survey) -> Finding | Abse
 
 def _bladder(structure: Structure, __: Side, survey: Survey) -> Finding | Absent:
     pelvis = survey.pelvic
-    if not pelvis.any():
-        return Absent("The pelvis is not in the field of view: no slice has hip bones on both sides.")
+    if np.count_nonzero(pelvis) * survey.spacing[0] < 9:
+        return Absent("The pelvis is not in the field of view: no slices with hip bones on both sides.")
     fluid = (survey.soft > -15) & (survey.soft < 35) & (survey.unrest < 20) & survey.body
     fluid &= pelvis[:, np.newaxis, np.newaxis]
     core = ndi.binary_erosion(fluid, survey.ball(5), border_value=1)
@@ -173,7 +219,8 @@ def _bladder(structure: Structure, __: Side, survey: Survey) -> Finding | Absent
         _, _, x = ndi.center_of_mass(part)
         off = abs(x - survey.midline) * survey.spacing[2]
         ml = survey.ml(part)
-        if ml >= 4 and off < 30 and (best is None or ml > best[0]):
+        layers = part.sum(axis=(1, 2)) / np.maximum(survey.body.sum(axis=(1, 2)), 1)
+        if ml >= 4 and off < 30 and float(layers.max()) < 0.3 and (best is None or ml > best[0]):
             best = (ml, part)
     if best is None:
         return Absent("No even, water-like part (-15 to 35 HU) lies in the middle of the pelvis.")

@@ -19,6 +19,8 @@ def best_slice(finding: Finding, survey: Survey, plane: Plane, count: int) -> in
     """The slice (of ``count``) of a plane in which the evidence covers the most."""
     axis = AXES[plane][0]
     areas = finding.mask.sum(axis=tuple(a for a in range(3) if a != axis))
+    if finding.parts == 0:  # of a tissue, a slice with far more than the usual is more often a fault of the evidence
+        areas = np.where(areas > 2.5 * np.median(areas[areas > 0]), 0, areas)
     factor = survey.factors[axis]
     return min(int(areas.argmax()) * factor + factor // 2, count - 1)
 

@@ -107,15 +107,59 @@ class Survey:
     def bone(self) -> Mask:
         """Everything in the body above 180 HU in parts of at least 2 mL, but organs full of contrast."""
         bright = (self.hu > 180) & self.body
-        return large_parts(bright & ~self._contrast, 2 / self.voxel_ml)
+        return large_parts(bright & ~self.contrast, 2 / self.voxel_ml)
+
+    @cached_property
+    def contrast(self) -> Mask:
+        """Kidneys, heart and vessels full of contrast: as bright as spongy bone, but thick and without a hard shell."""
+        thick = (self.soft > 120) & self.body & ~self.near_spine
+        parts, _ = ndi.label(ndi.binary_erosion(thick, self.ball(6), border_value=1))
+        result = np.zeros(self.hu.shape, bool)
+        margin = [int(12 / mm) + 1 for mm in self.spacing]
+        for number, window in enumerate(ndi.find_objects(parts), start=1):
+            near = tuple(slice(max(w.start - m, 0), w.stop + m) for w, m in zip(window, margin, strict=True))
+            core = parts[near] == number
+            if self.ml(core) < 3:
+                continue
+            whole = ndi.binary_dilation(core, self.ball(10)) & thick[near]
+            shell = whole & ~ndi.binary_dilation(core, self.ball(3))
+            inside = float(self.hu[near][core].mean())
+            if not shell.any() or float(np.mean(self.hu[near][shell] > max(330.0, inside + 60))) < 0.3:
+                result[near] |= whole
+        return result
+
+    @cached_property
+    def near_spine(self) -> Mask:
+        """Where a vertebra with its arch can be: 32 mm in front of the spine's middle, 45 behind, 38 to the sides."""
+        near = np.zeros(self.hu.shape, bool)
+        for z, (y, x) in self.spine_path.items():
+            back = (np.arange(self.hu.shape[1]) - y) * self.spacing[1]
+            rows = np.where(back < 0, back / 32, back / 45)[:, np.newaxis]
+            columns = ((np.arange(self.hu.shape[2]) - x) * self.spacing[2] / 38)[np.newaxis]
+            near[z] = rows**2 + columns**2 <= 1
+        return near
+
+    @cached_property
+    def is_head(self) -> bool:
+        """Whether bone encloses more than half of the body in most slices: a skull, which no trunk has."""
+        enclosed = [
+            np.count_nonzero(ndi.binary_fill_holes(layer > 250) & body) > 0.5 * np.count_nonzero(body)
+            for layer, body in zip(self.hu, self.body, strict=True)
+            if body.any()
+        ]
+        return bool(enclosed) and int(sum(enclosed)) > 0.5 * len(enclosed)
 
     @property
-    def _contrast(self) -> Mask:
-        """Kidneys and the heart full of contrast: as bright as spongy bone, but thick and even, and off the spine."""
-        beside = np.abs(np.arange(self.hu.shape[2]) - self.midline) * self.spacing[2] > 22
-        even = (self.soft > 120) & (self.soft < 320) & self.body & beside
-        core = large_parts(ndi.binary_erosion(even, self.ball(6), border_value=1), 3 / self.voxel_ml)
-        return np.asarray(ndi.binary_dilation(core, self.ball(10)) & (self.hu < 350))
+    def implausible(self) -> str | None:
+        """Why this can't be a patient at the size that the scan states, or None."""
+        if not self.body.any():
+            return "There is no body in this scan: nothing is denser than -300 HU."
+        sides = [np.nonzero(self.body.any(axis=axes))[0] for axes in ((0, 2), (0, 1))]
+        deep, wide = ((s[-1] - s[0] + 1) * mm for s, mm in zip(sides, self.spacing[1:], strict=True))
+        if not (30 < deep < 700 and 30 < wide < 900):
+            size = f"{wide:.0f} mm wide and {deep:.0f} mm deep"
+            return f"What is seen is {size}: that is no patient, or the size that the scan states is wrong."
+        return None
 
     @cached_property
     def midline(self) -> float:
@@ -137,7 +181,7 @@ class Survey:
             return {}
         middle = float(np.median([x for _, x in path.values()]))
         limit = 25 / self.spacing[2]
-        return {z: at for z, at in path.items() if abs(at[1] - middle) <= limit}
+        return _straight({z: at for z, at in path.items() if abs(at[1] - middle) <= limit}, 25 / self.spacing[1])
 
     def spine_at(self, z: float) -> tuple[float, float]:
         """(y, x) of the spine at a slice, from the nearest one where it is seen; else the body's middle."""
@@ -186,6 +230,19 @@ class Survey:
             if found is None or y > found[0]:  # the heart and the aorta lie in front of it
                 found = (float(y), float(x))
         return None if found is None else (found[0] + top, found[1] + left)
+
+
+def _straight(points: dict[int, tuple[float, float]], limit: float) -> dict[int, tuple[float, float]]:
+    """The points (y, x) by z that lie at most ``limit`` in front of their common line (Theil and Sen's slope).
+
+    The heart and the aorta, full of contrast, stand in for vertebrae in slices that show a disc.
+    """
+    z = np.array(sorted(points), float)
+    y = np.array([points[int(at)][0] for at in z])
+    rows, columns = np.triu_indices(z.size, 1)
+    slope = float(np.median((y[columns] - y[rows]) / (z[columns] - z[rows]))) if rows.size else 0.0
+    offset = float(np.median(y - slope * z))
+    return {at: place for at, place in points.items() if place[0] > slope * at + offset - limit}
 
 
 def block_means(data: NDArray[Any], factors: Grid) -> NDArray[np.float32]:
