@@ -30,8 +30,8 @@ Field = NDArray[np.float32]
 _WORK_SIDE = 320
 # Gate widths that the first click tries, in standard deviations of the clicked neighbourhood.
 _GATES = (1.5, 2.2, 3.2, 4.5, 6.5)
-# A gate that lets in more than this share of the picture isn't tried where a narrower one gave a region.
-_MOST = 0.5
+# What covers more than this share of the picture is background: no wider gate is tried after it, and no neck cut.
+_MOST = 0.4
 # A passage narrower than this share of the clicked place's width is a leak.
 _NECK = 0.35
 # How far a correction reaches, as a share of the click's distance to the mask's border.
@@ -367,6 +367,8 @@ def _through_wide_passages(gate: Mask, seed: Pixel) -> tuple[Mask, tuple[slice, 
     bounds = bounding_box(part) or (slice(None), slice(None))
     box = tuple(slice(max(b.start - 3, 0), b.stop + 3) for b in bounds)
     part = part[box]
+    if np.count_nonzero(part) > _MOST * gate.size:
+        return part, box  # the background has no necks worth the time
     inner = ndi.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
     here = (seed[0] - box[0].start, seed[1] - box[1].start)
     near = tuple(slice(max(at - 2, 0), at + 3) for at in here)
