@@ -33,3 +33,8 @@ def build(turns: Sequence[str] = ()) -> ScriptedPolicy:
     if not turns:
         raise InputError("The scripted policy needs its turns; it is for programs and tests, not for the command line.")
     return ScriptedPolicy(turns)
+
+
+def available() -> str:
+    """Why the command line can't run it."""
+    return "for programs and tests only: it says what it was given"
