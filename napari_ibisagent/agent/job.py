@@ -105,10 +105,7 @@ def _play(events: Run, recorder: Recorder, listen: Listener) -> None:
 
 def _locate(job: Job, cancelled: Callable[[], bool]) -> Location:
     """The slice and the target. A target is looked up for a given slice too: its side is checked at the end."""
-    try:
-        found = job.locator.locate(job.volume, job.prompt, job.plane)
-    except CancelledError:
-        return Location(None, "Cancelled by the user.")
+    found = job.locator.locate(job.volume, job.prompt, job.plane)
     if job.index is None or cancelled():
         return found
     return Location(job.index, found.reason, found.target)

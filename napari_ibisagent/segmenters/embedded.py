@@ -22,18 +22,22 @@ from napari_ibisagent.core.actions import Box, Click, PromptAction
 from napari_ibisagent.core.masks import Mask, bounding_box
 from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.view import View
-
-Pixel = tuple[int, int]
-Field = NDArray[np.float32]
+from napari_ibisagent.segmenters._regions import (
+    BACKGROUND,
+    Field,
+    Pixel,
+    border_step,
+    clicked_parts,
+    distance_to_border,
+    part_of,
+    through_wide_passages,
+    window_round,
+)
 
 # Work is done on at most this many pixels a side: four times faster at 512x512 for 0.01 of IoU.
 _WORK_SIDE = 320
 # Gate widths that the first click tries, in standard deviations of the clicked neighbourhood.
 _GATES = (1.5, 2.2, 3.2, 4.5, 6.5)
-# What covers more than this share of the picture is background: no wider gate is tried after it, and no neck cut.
-_MOST = 0.4
-# A passage narrower than this share of the clicked place's width is a leak.
-_NECK = 0.35
 # How far a correction reaches, as a share of the click's distance to the mask's border.
 _REACH = 1.3
 # Within this share of that distance a correction takes nearly every pixel; beyond, similar ones only.
@@ -126,7 +130,7 @@ class OpenedEmbedded:
             positives = (*positives, seed)
         else:
             negatives = (*negatives, seed)
-        return _Clicked(_clicked_parts(mask.copy(), positives, negatives, start), room, positives, negatives)
+        return _Clicked(clicked_parts(mask.copy(), positives, negatives, start), room, positives, negatives)
 
     def _remember(self, key: tuple[bytes, tuple[PromptAction, ...]], state: _Clicked) -> None:
         if len(self._known) >= _REMEMBERED:
@@ -150,11 +154,11 @@ class OpenedEmbedded:
 
     def _correction(self, seed: Pixel, domain: Mask, others: tuple[Pixel, ...], positive: bool) -> Mask:
         """A region round ``seed`` in ``domain``, as wide as the error that the click lies in the middle of."""
-        width = _distance_to_border(domain, seed)
+        width = distance_to_border(domain, seed)
         for other in others:
             width = min(width, float(np.hypot(seed[0] - other[0], seed[1] - other[1])))
         reach = _REACH * width + 1
-        window = _window(seed, reach, self._shape)
+        window = window_round(seed, reach, self._shape)
         here = (seed[0] - window[0].start, seed[1] - window[1].start)
         inside = domain[window]
         like_click = self._unlikeness((seed,), window)
@@ -168,8 +172,8 @@ class OpenedEmbedded:
         taken &= inside & (distance <= reach)
         taken[here] = True
         region = np.zeros(self._shape, bool)
-        part = _part_of(taken, here)
-        region[window] = _part_of(ndi.binary_opening(part) | (part & (distance < 2)), here)
+        part = part_of(taken, here)
+        region[window] = part_of(ndi.binary_opening(part) | (part & (distance < 2)), here)
         return region
 
     def _grown(self, seed: Pixel, domain: Mask, window: tuple[slice, slice] | None = None) -> Mask:
@@ -182,11 +186,11 @@ class OpenedEmbedded:
         best = -np.inf
         for gate in _GATES:
             alike = (unlike < gate) & inside
-            if best > -np.inf and np.count_nonzero(alike) > _MOST * unlike.size:
+            if best > -np.inf and np.count_nonzero(alike) > BACKGROUND * unlike.size:
                 break  # wider gates let in yet more of the background
-            region, box = _through_wide_passages(alike, here)
+            region, box = through_wide_passages(alike, here)
             region = ndi.binary_fill_holes(region) & inside[box]
-            step = _border_step(region, unlike[box], gate, unlike.size)
+            step = border_step(region, unlike[box], gate, unlike.size)
             if step > best:
                 best = step
                 result[window] = False
@@ -229,7 +233,7 @@ class OpenedEmbedded:
         settled[window] = moved if room is None else moved & room[window]
         if start.any():
             settled = np.where(ndi.binary_dilation(mask != start, iterations=3), settled, mask)
-        return _clicked_parts(settled, state.positives, state.negatives, start)
+        return clicked_parts(settled, state.positives, state.negatives, start)
 
     def _unlike_at(self, seed: Pixel, seeds: tuple[Pixel, ...]) -> float:
         """How unlike the place of one click is to that of the nearest-looking other one."""
@@ -328,87 +332,3 @@ def _shrink(stack: Field, factor: int) -> Field:
     padded = np.pad(stack, ((0, 0), (0, rows * factor - height), (0, columns * factor - width)), mode="edge")
     blocks = padded.reshape(stack.shape[0], rows, factor, columns, factor)
     return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32))
-
-
-def _window(seed: Pixel, reach: float, shape: tuple[int, int]) -> tuple[slice, slice]:
-    margin = int(min(reach, max(shape))) + 2
-    rows, columns = (
-        slice(max(at - margin, 0), min(at + margin + 1, size)) for at, size in zip(seed, shape, strict=True)
-    )
-    return rows, columns
-
-
-def _part_of(mask: Mask, seed: Pixel) -> Mask:
-    """The connected part of ``mask`` that holds the seed; the seed alone where it isn't in the mask."""
-    parts, _ = ndi.label(mask)
-    if parts[seed]:
-        return np.asarray(parts == parts[seed])
-    only = np.zeros(mask.shape, bool)
-    only[seed] = True
-    return only
-
-
-def _distance_to_border(domain: Mask, seed: Pixel) -> float:
-    """Distance in pixels from the seed to the nearest pixel outside of ``domain``; the view's size if none."""
-    rows, columns = np.nonzero(~domain)
-    if rows.size == 0:
-        return float(max(domain.shape))
-    return float(np.sqrt(np.min((rows - seed[0]) ** 2 + (columns - seed[1]) ** 2)))
-
-
-def _through_wide_passages(gate: Mask, seed: Pixel) -> tuple[Mask, tuple[slice, ...]]:
-    """The part of ``gate`` that the seed reaches without squeezing through a neck, and the box that it is cut to.
-
-    The box has three pixels to spare on each side, as far as the picture goes.
-    """
-    around = tuple(slice(max(at - 1, 0), at + 2) for at in seed)
-    gate[around] = True
-    part = _part_of(gate, seed)
-    bounds = bounding_box(part) or (slice(None), slice(None))
-    box = tuple(slice(max(b.start - 3, 0), b.stop + 3) for b in bounds)
-    part = part[box]
-    if np.count_nonzero(part) > _MOST * gate.size:
-        return part, box  # the background has no necks worth the time
-    inner = ndi.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
-    here = (seed[0] - box[0].start, seed[1] - box[1].start)
-    near = tuple(slice(max(at - 2, 0), at + 3) for at in here)
-    neck = _NECK * float(inner[near].max())
-    cores, _ = ndi.label(inner > neck)
-    chosen = cores[here] or cores[near].max()
-    if not chosen:
-        return part, box
-    return (ndi.distance_transform_edt(cores != chosen) <= neck + 1) & part, box
-
-
-def _border_step(region: Mask, unlike: Field, gate: float, picture: int) -> float:
-    """How much the picture changes across the region's border, favouring round regions over frayed ones.
-
-    region, unlike: cut to a box; a side of the box that the region touches is a side of the ``picture`` (pixels).
-    """
-    area = int(np.count_nonzero(region))
-    ring = ndi.binary_dilation(region, iterations=2) & ~region
-    if area == 0 or not ring.any():
-        return -np.inf
-    rim = region & ~ndi.binary_erosion(region, iterations=2)
-    capped = np.minimum(unlike, 2 * gate + 3)
-    step = float(capped[ring].mean() - capped[rim].mean()) / np.sqrt(gate + 1)
-    length = np.count_nonzero(ring) / 2
-    roundness = 4 * np.pi * area / length**2
-    cut = sum(int(np.count_nonzero(edge)) for edge in (region[0], region[-1], region[:, 0], region[:, -1]))
-    return float(step * min(1.0, 0.5 + roundness) - 0.5 * (area > 0.5 * picture) - cut / max(length, 1))
-
-
-def _clicked_parts(mask: Mask, positives: tuple[Pixel, ...], negatives: tuple[Pixel, ...], start: Mask) -> Mask:
-    """The mask with its clicks honoured, and without parts that nobody clicked or gave."""
-    for seed in positives:
-        mask[seed] = True
-    for seed in negatives:
-        mask[seed] = False
-    parts, count = ndi.label(mask)
-    if count < 2:
-        return mask
-    wanted = np.zeros(count + 1, bool)
-    wanted[[int(parts[seed]) for seed in positives if parts[seed]]] = True
-    wanted[np.unique(parts[start])] = True
-    wanted[0] = False
-    return np.asarray(wanted[parts])

@@ -87,7 +87,9 @@ def test_evaluate_scores_every_case_and_passes_over_broken_ones(tmp_path):
 
 def test_evaluate_refuses_a_manifest_that_is_none(tmp_path):
     (tmp_path / "m.json").write_text('{"cases": [{"id": 1}]}')
-    assert ibisagent("evaluate", tmp_path / "m.json").returncode in (0, 2)
+    passed_over = ibisagent("evaluate", tmp_path / "m.json")
+    assert passed_over.returncode == 0
+    assert "1 : it has no image" in passed_over.stdout
     (tmp_path / "m.json").write_text("[]")
     done = ibisagent("evaluate", tmp_path / "m.json")
     assert done.returncode == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,12 +50,14 @@ class Candidate:
         return whole
 
 
+@functools.lru_cache(maxsize=1)
 def even_candidates(survey: Survey) -> list[Candidate]:
     """Parts of even soft tissue whose cores, 5 mm inside of their borders, are not connected."""
     calm = survey.body & (survey.soft > 12) & (survey.soft < 280) & (survey.unrest < 28)
     return _separated(calm, 5, survey)
 
 
+@functools.lru_cache(maxsize=1)
 def kidney_candidates(survey: Survey) -> list[Candidate]:
     """Parts of soft tissue beside the spine, taken apart in several ways: a kidney may touch its neighbours.
 
