@@ -12,8 +12,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(BIN)/.demo-ready
 	$(BIN)/ibisagent demo --out demo-output
 
+# The tests of windows share one process and one screen: the first window costs seconds, every further one far less.
 test: $(BIN)/.dev-ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:napari -p no:pytest-qt --ignore=tests/ui
+	sh .ci/screen run $(BIN)/python -m pytest tests/ui
 
 lint: $(BIN)/.dev-ready
 	$(BIN)/ruff check .
@@ -39,6 +41,7 @@ $(BIN)/.demo-ready: pyproject.toml constraints.txt
 $(BIN)/.dev-ready: pyproject.toml constraints.txt
 	sh .ci/setup $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	sh .ci/screen install $(BIN)/python
 	touch $@
 
 clean:

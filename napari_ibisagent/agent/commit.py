@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from napari_ibisagent.agent.checks import quality_warnings, side_warning
 from napari_ibisagent.core.episode import Episode, Outcome, PackedMask
+from napari_ibisagent.core.errors import OverlapError, StateError
 from napari_ibisagent.core.session import (
     PALETTE,
     Committed,
@@ -19,21 +20,61 @@ from napari_ibisagent.core.view import View
 from napari_ibisagent.core.volume import Volume
 
 
-def committing(session: Session, volume: Volume, view: View) -> Committed | None:
-    """The event that makes the mask on the table a new object, or None where there is no mask.
+def committing(
+    session: Session, volume: Volume, view: View, *, number: int = -1, into: int | None = None
+) -> Committed | None:
+    """The event that makes an episode's mask an object, or None where there is no mask.
 
-    Raises OverlapError where the overlap rule forbids it.
+    ``number`` says which episode (from 0; -1: the current one). ``into`` is the label value of the object whose
+    voxels on that slice it replaces; None: a new object.
+    Raises OverlapError where the overlap rule or a lock forbids it, StateError where there is no such episode.
     """
-    episode = session.episode
-    mask = None if episode is None else view.to_native(episode.mask_array())
-    if episode is None or mask is None or not mask.any():
+    if not session.episodes:
         return None
-    value = session.free_value()
-    name = episode.target.full_name if episode.target else episode.prompt.strip()[:60]
-    row = SegmentedObject(value, name, PALETTE[(value - 1) % len(PALETTE)])
+    count = len(session.episodes)
+    if not -count <= number < count:
+        raise StateError(f"There is no prompt {number + 1} to keep a mask of.")
+    number %= count
+    episode = session.episodes[number]
+    mask = view.to_native(episode.mask_array())
+    if not mask.any():
+        return None
+    row = None if into is not None else _new_row(session, name_of(episode))
+    value = row.value if row is not None else session.object_of(into or 0).value
+    after = session if row is None else replace(session, objects=(*session.objects, row))
     labels = labels_in_slice(session, volume.shape, view.plane, view.index)
-    kept = resolve_overlap(labels, mask, value, replace(session, objects=(*session.objects, row)))
-    return Committed(Patch(value, view.plane, view.index, PackedMask.of(kept)), row)
+    kept = resolve_overlap(labels, mask, value, after)
+    if not kept.any():
+        raise OverlapError(
+            "Other objects hold every voxel of the mask already. Choose another overlap rule to keep it."
+        )
+    return Committed(Patch(value, view.plane, view.index, PackedMask.of(kept)), row, number)
+
+
+def name_of(episode: Episode) -> str:
+    """What an object made of this episode is called."""
+    return episode.target.full_name if episode.target else _plain(episode.prompt)
+
+
+def home_of(session: Session, episode: Episode) -> SegmentedObject | None:
+    """The object of that name, where there is one already: another slice of the same thing.
+
+    Among several of that name it is one that has voxels on the episode's slice.
+    """
+    name, place = _plain(name_of(episode)), (episode.plane, episode.index)
+    known = [row for row in session.objects if _plain(row.name) == name]
+    here = (row for row in known if any((p.plane, p.index) == place for p in session.patches_of(row.value)))
+    return next(here, known[0] if known else None)
+
+
+def _plain(text: str) -> str:
+    """A text as a name: on one line, and not too long."""
+    return " ".join(text.split())[:60]
+
+
+def _new_row(session: Session, name: str) -> SegmentedObject:
+    value = session.free_value()
+    return SegmentedObject(value, name, PALETTE[(value - 1) % len(PALETTE)])
 
 
 def warnings_of(episode: Episode, volume: Volume, view: View) -> tuple[str, ...]:

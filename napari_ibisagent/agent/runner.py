@@ -33,7 +33,7 @@ from napari_ibisagent.core.episode import (
     advance,
     prompts_after,
 )
-from napari_ibisagent.core.errors import BackendError, CancelledError, DialectError
+from napari_ibisagent.core.errors import BackendError, CancelledError, DialectError, StateError
 from napari_ibisagent.core.overlay import PRESETS, OverlayPreset, draw_mask, grey_picture
 from napari_ibisagent.core.protocols import OpenedView, Policy, Segmentation, Situation
 from napari_ibisagent.core.view import View
@@ -71,23 +71,29 @@ def run(
     limits: Limits = DEFAULT_LIMITS,
     cancelled: Callable[[], bool] = _never,
     on_text: Callable[[str], None] = _ignore,
+    verdict: Verdicts | None = None,
 ) -> Run:
     """Plays an episode to its end, from wherever it is; returns the last state.
+
+    ``verdict`` is the word on a proposal that waits already (after an undo, a restart); nothing is yielded for
+    the proposal again. Raises StateError where none waits.
 
     Yields the events in the order in which they happen. After a ``Proposed`` the driver may send a verdict:
     Accepted, Overridden, Rejected, or Painted (the human drew instead). ``cancelled`` is asked between two
     pieces of the policy's text and before the tool runs; ``on_text`` gets those pieces.
     """
+    if verdict is not None and episode.pending is None:
+        raise StateError("There is no proposal to judge.")
     play = _Play(episode, stage, cancelled, on_text)
     try:
-        while True:
+        if episode.pending is not None:
+            yield from play.finish_pending(verdict)
+        while play.episode.outcome is None or play.episode is episode:
             rule = stopped(play.episode, limits)
             if rule is not None:
                 yield from play.tell(rule)
             else:
                 yield from play.turn()
-            if play.episode.outcome is not None:
-                break
     except CancelledError:
         yield from play.tell(Terminated(Outcome.CANCELLED, "Cancelled by the user."))
     except (BackendError, DialectError) as error:
@@ -124,8 +130,7 @@ class _Play:
         if turn.prompts or turn.reverts:
             agreed = yield from self._step(turn, spent)
         if turn.terminates and agreed:
-            has_mask = bool(self.episode.mask_array().any())
-            yield from self.tell(ending(turn.says_absent, has_mask, turn.answer))
+            yield from self._end(turn)
 
     def _asked(self) -> Turn:
         episode, stage = self.episode, self._stage
@@ -142,16 +147,35 @@ class _Play:
     def _step(self, turn: Turn, spent: float) -> Generator[EpisodeEvent, Verdicts | None, bool]:
         """One proposal through the gate and the tool; says whether it was taken as it was."""
         actions = tuple(a for a in turn.actions if not isinstance(a, Terminate))
-        verdict = (yield from self.tell(Proposed(actions, turn.answer, spent))) or Accepted(Author.AGENT)
-        yield from self.tell(verdict)
-        if isinstance(verdict, Rejected | Painted):
+        answer = (turn.answer or "") if turn.terminates else None
+        verdict = yield from self.tell(Proposed(actions, answer, spent))
+        return (yield from self._judged(verdict))
+
+    def finish_pending(self, verdict: Verdicts | None) -> Generator[EpisodeEvent, Verdicts | None, None]:
+        """Brings a proposal that was made earlier through the gate and the tool."""
+        pending = self.episode.pending
+        if pending is None:
+            raise StateError("There is no proposal to go on from.")
+        agreed = yield from self._judged(verdict)
+        if agreed and pending.turn.answer is not None:
+            yield from self._end(pending.turn)
+
+    def _judged(self, verdict: Verdicts | None) -> Generator[EpisodeEvent, Verdicts | None, bool]:
+        """The verdict and what the tool makes of it; says whether the proposal was taken as it was."""
+        if self.episode.waits:
+            yield from self.tell(verdict or Accepted(Author.AGENT))
+        pending = self.episode.pending
+        if pending is None:  # rejected, or painted instead
             return False
         if self._cancelled():
             raise CancelledError("Cancelled by the user.")
-        done = verdict.actions if isinstance(verdict, Overridden) else actions
-        result, spent = segment(self.episode, done, self._stage.tool)
+        result, spent = segment(self.episode, pending.actions, self._stage.tool)
         yield from self.tell(Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent))
-        return isinstance(verdict, Accepted)
+        return not pending.amended
+
+    def _end(self, turn: Turn) -> Generator[EpisodeEvent, Verdicts | None, None]:
+        has_mask = bool(self.episode.mask_array().any())
+        yield from self.tell(ending(turn.says_absent, has_mask, turn.answer))
 
 
 def segment(episode: Episode, actions: tuple[Action, ...], tool: OpenedView) -> tuple[Segmentation, float]:

@@ -14,6 +14,7 @@ from napari_ibisagent.cli.demo import demo, phantom
 from napari_ibisagent.cli.doctor import doctor
 from napari_ibisagent.cli.evaluate import evaluate
 from napari_ibisagent.cli.faults import BAD_INPUT, DONE, fault_of, usage_sentence
+from napari_ibisagent.cli.gui import gui
 from napari_ibisagent.cli.replay import empty_replay, replay
 from napari_ibisagent.cli.segment import segment
 from napari_ibisagent.cli.summary import empty_summary
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (segment, demo, phantom, replay, evaluate, doctor):
+for command in (segment, gui, demo, phantom, replay, evaluate, doctor):
     app.command()(command)
 
 _EMPTY = {"segment": empty_summary, "replay": empty_replay}

@@ -15,7 +15,8 @@ _KINDS: dict[str, type] = {
     for kind in (
         *(actions.Click, actions.Box, actions.Revert, actions.Terminate),
         *(target.Target, episode.PackedMask),
-        *(episode.Prompted, episode.Thought, episode.Proposed, episode.Accepted, episode.Overridden),
+        *(episode.Prompted, episode.Located, episode.Thought, episode.Proposed, episode.Amended, episode.Accepted),
+        *(episode.Overridden, episode.StepDeleted),
         *(episode.Rejected, episode.Segmented, episode.Painted, episode.Terminated, episode.Failed),
         *(session.ScanRef, session.SegmentedObject, session.Patch, session.Opened, session.ObjectAdded),
         *(session.ObjectChanged, session.ObjectRemoved, session.RuleChanged, session.Committed),

@@ -1,8 +1,9 @@
 """``Episode``: the steps for one prompt, as a fold over events. ``advance(episode, event) -> episode`` is pure.
 
-The events of one step, in order: ``Thought`` (may be missing), ``Proposed``, a verdict (``Accepted``,
-``Overridden`` or ``Rejected``), ``Segmented``. ``Painted`` is a step of the human alone. ``Terminated`` and
-``Failed`` end the episode; a further ``Proposed`` or ``Painted`` opens it again, since the user may always go on.
+The events of one step, in order: ``Thought`` (may be missing), ``Proposed``, any number of ``Amended``, a verdict
+(``Accepted``, ``Overridden`` or ``Rejected``), ``Segmented``. ``Painted`` is a step of the human alone.
+``StepDeleted`` takes one out again. ``Terminated`` and ``Failed`` end the episode; any further event opens it again,
+since the user may always go on.
 
 Undo and branches are not here: ``history`` keeps every state and moves between them.
 """
@@ -66,7 +67,10 @@ class PackedMask:
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """The user's sentence, the slice that it is about, and the mask that was there already (or none)."""
+    """The user's sentence, the slice that it is about, and the mask that was there already (or none).
+
+    ``located`` False: the slice is the one that was shown, and a ``Located`` is still to come.
+    """
 
     text: str
     plane: Plane
@@ -74,6 +78,16 @@ class Prompted:
     shape: tuple[int, int]
     target: Target | None = None
     given: PackedMask | None = None
+    located: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The slice that was chosen for the sentence, and the target as it was understood."""
+
+    index: int
+    shape: tuple[int, int]
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +99,22 @@ class Thought:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """The actions that the policy wants to do; the tool waits for a verdict. ``ms`` is the policy's time."""
+    """The actions that the policy wants to do; the tool waits for a verdict. ``ms`` is the policy's time.
+
+    ``answer``: the agent's closing words where it wants to end after this step (may be empty), else None.
+    """
 
     actions: tuple[Action, ...]
     answer: str | None = None
     ms: float = 0.0
     author: Author = Author.AGENT
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """A person moved or flipped the proposed clicks; the proposal still waits for its verdict."""
+
+    actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +155,17 @@ class Painted:
 
 
 @dataclass(frozen=True, slots=True)
+class StepDeleted:
+    """A person took out step ``number`` (from 1). ``again``: what the tool makes of the later steps without it.
+
+    ``again`` has one entry for each later step that went to the tool, in order.
+    """
+
+    number: int
+    again: tuple[Segmented, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Terminated:
     """The episode ended in order."""
 
@@ -146,7 +181,19 @@ class Failed:
 
 
 EpisodeEvent = (
-    Prompted | Thought | Proposed | Accepted | Overridden | Rejected | Segmented | Painted | Terminated | Failed
+    Prompted
+    | Located
+    | Thought
+    | Proposed
+    | Amended
+    | Accepted
+    | Overridden
+    | Rejected
+    | Segmented
+    | Painted
+    | StepDeleted
+    | Terminated
+    | Failed
 )
 
 
@@ -174,7 +221,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A proposal on its way through the gate and the tool."""
+    """A proposal on its way through the gate and the tool. ``actions``: the turn's, or what a person made of them."""
 
     turn: Turn
     ms: float
@@ -182,13 +229,19 @@ class Pending:
     verdict: Verdict | None = None
     actions: tuple[Action, ...] = ()
 
+    @property
+    def amended(self) -> bool:
+        """Whether a person changed what the policy wanted."""
+        return self.actions != self.turn.actions
+
 
 @dataclass(frozen=True, slots=True)
 class Episode:
     """The steps for one prompt.
 
     ``given`` is the mask that the episode began with; ``thought`` is the newest one that no step holds yet, so
-    at the end it is the agent's closing thought.
+    at the end it is the agent's closing thought. ``kept_as`` is the label value of the object that the mask on
+    the table was made, if it was.
     """
 
     prompt: str
@@ -202,6 +255,13 @@ class Episode:
     pending: Pending | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    located: bool = True
+    kept_as: int | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a proposal waits for its verdict."""
+        return self.pending is not None and self.pending.verdict is None
 
     @property
     def mask(self) -> PackedMask | None:
@@ -225,7 +285,7 @@ class Episode:
 
 def begin(event: Prompted) -> Episode:
     """The episode that a prompt opens."""
-    return Episode(event.text, event.plane, event.index, event.shape, event.target, event.given)
+    return Episode(event.text, event.plane, event.index, event.shape, event.target, event.given, located=event.located)
 
 
 def advance(episode: Episode, event: EpisodeEvent) -> Episode:
@@ -233,21 +293,20 @@ def advance(episode: Episode, event: EpisodeEvent) -> Episode:
     match event:
         case Prompted():
             raise StateError("A prompt opens a new episode; it can't continue one.")
+        case Located():
+            return _located(episode, event)
         case Thought(text):
-            return replace(episode, thought=text)
+            return replace(episode, thought=text, outcome=None, reason="")
         case Proposed():
             return _proposed(episode, event)
-        case Accepted(by):
-            verdict = Verdict.ACCEPTED if by is Author.HUMAN else Verdict.UNREVIEWED
-            return _judged(episode, verdict, None)
-        case Overridden(actions):
-            return _judged(episode, Verdict.OVERRIDDEN, actions)
-        case Rejected(reason):
-            return _rejected(episode, reason)
+        case Amended() | Accepted() | Overridden() | Rejected():
+            return _judged(episode, event)
         case Segmented():
             return _segmented(episode, event)
         case Painted(mask):
             return _painted(episode, mask)
+        case StepDeleted(number, again):
+            return without_step(episode, number, again)
         case Terminated(outcome, reason):
             return replace(episode, pending=None, outcome=outcome, reason=reason)
         case Failed(reason):
@@ -263,26 +322,98 @@ def prompts_after(episode: Episode, actions: tuple[Action, ...]) -> tuple[Prompt
     return before + tuple(a for a in actions if isinstance(a, Click | Box))
 
 
+def before_step(episode: Episode, number: int) -> Episode:
+    """The episode as it was before step ``number`` (from 1), open again. Raises StateError where there is none."""
+    if not 1 <= number <= len(episode.steps):
+        raise StateError(f"The episode has no step {number}; it has {len(episode.steps)}.")
+    return replace(_reopened(episode), steps=episode.steps[: number - 1], thought="", pending=None, kept_as=None)
+
+
+def again(episode: Episode, step: Step, result: Segmented | None) -> Episode:
+    """``step`` once more, on another episode. ``result``: the tool's new mask where the step went to the tool."""
+    if step.verdict is Verdict.REJECTED:
+        prompts, prior, mask, score = episode.prompts, episode.prior, episode.mask, _last_score(episode)
+    elif result is None:
+        prompts, prior, mask, score = (), step.prior, step.mask, None
+    else:
+        _fitting(episode, result.mask)
+        prompts, prior = prompts_after(episode, step.actions), episode.prior
+        mask, score = result.mask, result.score
+    redone = replace(step, prompts=prompts, prior=prior, mask=mask, score=score)
+    return replace(episode, steps=(*episode.steps, redone))
+
+
+def went_to_tool(step: Step) -> bool:
+    """Whether the step's mask came from the tool: it was neither rejected nor painted."""
+    return step.verdict is not Verdict.REJECTED and bool(step.proposed or step.actions)
+
+
+def without_step(episode: Episode, number: int, results: tuple[Segmented, ...]) -> Episode:
+    """The episode without step ``number``. Raises StateError where the results don't fit the later steps."""
+    later = episode.steps[number:]
+    if len(results) != sum(went_to_tool(step) for step in later):
+        raise StateError(f"{len(results)} masks don't fit the steps after step {number}.")
+    rest = iter(results)
+    shorter = before_step(episode, number)
+    for step in later:
+        shorter = again(shorter, step, next(rest) if went_to_tool(step) else None)
+    return shorter
+
+
+def _located(episode: Episode, event: Located) -> Episode:
+    if episode.steps or episode.pending is not None:
+        raise StateError("An episode can't move to another slice once it has steps.")
+    same = event.index == episode.index and event.shape == episode.shape
+    return replace(
+        _reopened(episode),
+        index=event.index,
+        shape=event.shape,
+        target=event.target,
+        given=episode.given if same else None,
+        thought="",
+    )
+
+
 def _proposed(episode: Episode, event: Proposed) -> Episode:
     if episode.pending is not None:
         raise StateError("A proposal is already waiting for its verdict.")
     turn = Turn(episode.thought, event.actions, event.answer)
-    pending = Pending(turn, event.ms, event.author)
-    return replace(episode, pending=pending, thought="", outcome=None, reason="")
+    pending = Pending(turn, event.ms, event.author, actions=event.actions)
+    return replace(_reopened(episode), pending=pending, thought="")
 
 
-def _judged(episode: Episode, verdict: Verdict, actions: tuple[Action, ...] | None) -> Episode:
+def _reopened(episode: Episode) -> Episode:
+    return replace(episode, outcome=None, reason="", located=True)
+
+
+def _judged(episode: Episode, event: Amended | Accepted | Overridden | Rejected) -> Episode:
     pending = episode.pending
     if pending is None or pending.verdict is not None:
         raise StateError("There is no proposal to judge.")
-    done = pending.turn.actions if actions is None else actions
-    return replace(episode, pending=replace(pending, verdict=verdict, actions=done))
+    match event:
+        case Amended(actions):
+            judged = replace(pending, actions=actions)
+        case Accepted(by):
+            alone = Verdict.ACCEPTED if by is Author.HUMAN else Verdict.UNREVIEWED
+            judged = replace(pending, verdict=Verdict.OVERRIDDEN if pending.amended else alone)
+        case Overridden(actions):
+            judged = replace(pending, verdict=Verdict.OVERRIDDEN, actions=actions)
+        case Rejected(reason):
+            return _rejected(episode, pending, reason)
+    return replace(episode, pending=judged)
 
 
-def _rejected(episode: Episode, reason: str) -> Episode:
-    pending = episode.pending
-    if pending is None or pending.verdict is not None:
-        raise StateError("There is no proposal to reject.")
+def _fitting(episode: Episode, mask: PackedMask) -> None:
+    """Raises StateError where a mask isn't one of the episode's view."""
+    if mask.shape != episode.shape:
+        raise StateError(f"The mask has the shape {mask.shape}, the view {episode.shape}.")
+
+
+def _last_score(episode: Episode) -> float | None:
+    return episode.steps[-1].score if episode.steps else None
+
+
+def _rejected(episode: Episode, pending: Pending, reason: str) -> Episode:
     step = Step(
         pending.turn.thought,
         pending.turn.actions,
@@ -292,7 +423,7 @@ def _rejected(episode: Episode, reason: str) -> Episode:
         episode.prompts,
         episode.prior,
         episode.mask,
-        episode.steps[-1].score if episode.steps else None,
+        _last_score(episode),
         pending.ms,
         reason,
     )
@@ -303,8 +434,7 @@ def _segmented(episode: Episode, event: Segmented) -> Episode:
     pending = episode.pending
     if pending is None or pending.verdict is None:
         raise StateError("A mask came without an accepted proposal.")
-    if event.mask.shape != episode.shape:
-        raise StateError(f"The mask has the shape {event.mask.shape}, the view {episode.shape}.")
+    _fitting(episode, event.mask)
     step = Step(
         pending.turn.thought,
         pending.turn.actions,
@@ -317,12 +447,11 @@ def _segmented(episode: Episode, event: Segmented) -> Episode:
         event.score,
         pending.ms + event.ms,
     )
-    return replace(episode, steps=(*episode.steps, step), pending=None)
+    return replace(episode, steps=(*episode.steps, step), pending=None, kept_as=None)
 
 
 def _painted(episode: Episode, mask: PackedMask) -> Episode:
-    if mask.shape != episode.shape:
-        raise StateError(f"The painted mask has the shape {mask.shape}, the view {episode.shape}.")
+    _fitting(episode, mask)
     # Prompts from before the brush would undo it: the painted mask is the new start.
     step = Step("", (), (), Author.HUMAN, Verdict.ACCEPTED, (), mask, mask)
-    return replace(episode, steps=(*episode.steps, step), pending=None, thought="", outcome=None, reason="")
+    return replace(_reopened(episode), steps=(*episode.steps, step), pending=None, thought="", kept_as=None)

@@ -7,7 +7,9 @@ for bit without any model being asked.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
+from napari_ibisagent.core.episode import Accepted, Author, Episode, Step
 from napari_ibisagent.core.errors import StateError
 from napari_ibisagent.core.session import Session, SessionEvent, advance
 
@@ -33,10 +35,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The tree of states; ``head`` is the node that the session is at."""
+    """The tree of states; ``head`` is the node that the session is at, ``tip`` the end of the branch that it is on."""
 
     nodes: tuple[Node, ...] = (Node(None, None, Session()),)
     head: int = 0
+    tip: int = 0
 
     @property
     def session(self) -> Session:
@@ -45,34 +48,109 @@ class History:
 
     def path(self) -> tuple[int, ...]:
         """The nodes from the root to the head."""
-        path = [self.head]
+        return self._path_to(self.head)
+
+    def undo(self) -> Reverted | None:
+        """The event that goes back to the last state that a person saw as one, or None at the start."""
+        child, node = self.head, self.nodes[self.head].parent
+        while node is not None and not self._rests(node, child):
+            child, node = node, self.nodes[node].parent
+        return None if node is None or self.nodes[node].state.scan is None else Reverted(node)
+
+    def redo(self) -> Reverted | None:
+        """The event that goes forward again along the branch that was undone, or None at its end."""
+        path = self._path_to(self.tip)
+        ahead = path[path.index(self.head) + 1 :]
+        for node, child in pairwise(ahead):
+            if self._rests(node, child):
+                return Reverted(node)
+        # What was dropped half done isn't gone forward to: nobody would finish it.
+        return Reverted(ahead[-1]) if ahead and self._complete(ahead[-1]) else None
+
+    def settle(self) -> Reverted | None:
+        """The event that drops what is half done (a thought, a click on its way through the tool), or None."""
+        return None if self._complete(self.head) else self.undo()
+
+    def node_of_step(self, episode: int, number: int) -> int | None:
+        """The node on the way to the head where step ``number`` (0: none yet) of an episode (from 0) was just done.
+
+        None: there was no such state, since a step before it was deleted later on. Raises StateError where there is
+        no such step.
+        """
+        now = self.session.episodes
+        if not 0 <= episode < len(now) or not 0 <= number <= len(now[episode].steps):
+            raise StateError(f"Prompt {episode + 1} has no step {number} to go back to.")
+        wanted = now[episode].steps[:number]
+        for node in self.path():
+            episodes = self.nodes[node].state.episodes
+            if len(episodes) > episode:
+                then = episodes[episode]
+                if then.located and then.pending is None and then.steps == wanted:
+                    return node
+        return None
+
+    def other_ends(self, node: int) -> tuple[int, ...]:
+        """The newest ends of the branches that leave the way to the head at a node, or after it before the next step.
+
+        Oldest branch first. What was dropped half done is no branch.
+        """
+        on_path, steps = self.path(), _steps_of(self.nodes[node].state)
+        forks = {n for n in on_path if n >= node and _steps_of(self.nodes[n].state) == steps}
+        starts = [n for n, found in enumerate(self.nodes) if found.parent in forks and n not in on_path]
+        ends = [(start, self._last_rest(self._newest_end(start))) for start in starts]
+        return tuple(end for start, end in ends if end >= start)
+
+    def _last_rest(self, node: int) -> int:
+        """A node, or the last one before it where nothing is half done."""
+        if self._complete(node):
+            return node
+        way = self._path_to(node)
+        return next((n for n, child in reversed(tuple(pairwise(way))) if self._rests(n, child)), 0)
+
+    def _complete(self, node: int) -> bool:
+        """Whether nothing is half done at a node, as long as nobody goes on from it."""
+        episode = self.nodes[node].state.episode
+        return _settled(episode) or _waits(episode)
+
+    def _path_to(self, node: int) -> tuple[int, ...]:
+        """The nodes from the root to a node."""
+        path = [node]
         while (parent := self.nodes[path[-1]].parent) is not None:
             path.append(parent)
         return tuple(reversed(path))
 
-    def undo(self) -> Reverted | None:
-        """The event that goes back to the settled state before this one, or None at the start."""
-        node = self.nodes[self.head].parent
-        while node is not None and not _settled(self.nodes[node]):
-            node = self.nodes[node].parent
-        return None if node is None or self.nodes[node].state.scan is None else Reverted(node)
+    def _newest_end(self, node: int) -> int:
+        """The end of the newest branch from a node."""
+        newest = {found.parent: n for n, found in enumerate(self.nodes)}
+        while node in newest:
+            node = newest[node]
+        return node
 
-    def redo(self) -> Reverted | None:
-        """The event that goes forward again along the newest branch, or None at its end."""
-        children = self._newest_children()
-        node = children.get(self.head)
-        while node is not None and not _settled(self.nodes[node]) and node in children:
-            node = children[node]
-        return None if node is None else Reverted(node)
+    def _rests(self, node: int, child: int) -> bool:
+        """Whether undo and redo stop at a node: nothing is on its way there, or a person gave the verdict there."""
+        episode, event = self.nodes[node].state.episode, self.nodes[child].event
+        pending = None if episode is None else episode.pending
+        if pending is None or not _waits(episode):
+            return _settled(episode)
+        # A person's own click goes to the tool at once, unless it was placed first and moved.
+        own = pending.author is Author.HUMAN and not pending.amended
+        return event != Accepted(Author.AGENT) and not (own and isinstance(event, Accepted))
 
-    def _newest_children(self) -> dict[int, int]:
-        return {node.parent: n for n, node in enumerate(self.nodes) if node.parent is not None}
+
+def _settled(episode: Episode | None) -> bool:
+    """Whether nothing is on its way."""
+    if episode is None or episode.outcome is not None:
+        return True
+    return episode.located and episode.pending is None and not episode.thought
 
 
-def _settled(node: Node) -> bool:
-    """Whether a person would see this state as a step of its own: nothing is on its way."""
-    current = node.state.episode
-    return current is None or (current.pending is None and (not current.thought or current.outcome is not None))
+def _waits(episode: Episode | None) -> bool:
+    return episode is not None and episode.waits
+
+
+def _steps_of(session: Session) -> tuple[int, tuple[Step, ...]]:
+    """How many prompts there are, and the steps of the last of them."""
+    return len(session.episodes), () if session.episode is None else session.episode.steps
 
 
 def record(history: History, event: Event) -> History:
@@ -80,7 +158,8 @@ def record(history: History, event: Event) -> History:
     if isinstance(event, Reverted):
         if not 0 <= event.to < len(history.nodes):
             raise StateError(f"The history has no state {event.to}.")
-        return History(history.nodes, event.to)
+        tip = history.tip if event.to in history._path_to(history.tip) else history._newest_end(event.to)
+        return History(history.nodes, event.to, tip)
     state = advance(history.session, event)
     nodes = (*history.nodes, Node(history.head, event, state))
-    return History(nodes, len(nodes) - 1)
+    return History(nodes, len(nodes) - 1, len(nodes) - 1)

@@ -120,10 +120,12 @@ class Committed:
     """A mask becomes an object's voxels on a slice; the patch holds what ``resolve_overlap`` left of it.
 
     ``added`` is the object's row where it is new: one thing that a user does is one event, and one undo.
+    ``episode`` (from 0) says whose mask it is.
     """
 
     patch: Patch
     added: SegmentedObject | None = None
+    episode: int | None = None
 
 
 SessionEvent = Opened | ObjectAdded | ObjectChanged | ObjectRemoved | RuleChanged | Committed | EpisodeEvent
@@ -153,6 +155,14 @@ class Session:
                 return row
         raise StateError(f"There is no object with the label value {value}.")
 
+    def patches_of(self, value: int) -> tuple[Patch, ...]:
+        """The patches of an object since it was last erased, in order; a later one replaces those of its slice."""
+        found: list[Patch] = []
+        for patch in self.patches:
+            if patch.value == value:
+                found = [] if isinstance(patch, Erased) else [*found, patch]
+        return tuple(found)
+
     def free_value(self) -> int:
         """The smallest label value from 1 that no object has."""
         used = {row.value for row in self.objects}
@@ -175,13 +185,15 @@ def advance(session: Session, event: SessionEvent) -> Session:
                 session,
                 objects=tuple(o for o in session.objects if o.value != value),
                 patches=(*session.patches, Erased(value)),
+                # The value may be given to another object, which these masks then are not.
+                episodes=tuple(replace(e, kept_as=None) if e.kept_as == value else e for e in session.episodes),
             )
         case RuleChanged(rule):
             return replace(session, rule=rule)
-        case Committed(patch, added):
+        case Committed(patch, added, episode):
             after = session if added is None else _with_object(session, added)
             after.object_of(patch.value)
-            return replace(after, patches=(*after.patches, patch))
+            return replace(after, patches=(*after.patches, patch), episodes=_kept(after.episodes, episode, patch.value))
         case Prompted():
             return replace(session, episodes=(*session.episodes, episodes.begin(event)))
         case _:
@@ -189,6 +201,15 @@ def advance(session: Session, event: SessionEvent) -> Session:
                 raise StateError("There is no episode yet: a prompt has to come first.")
             current = episodes.advance(session.episode, event)
             return replace(session, episodes=(*session.episodes[:-1], current))
+
+
+def _kept(known: tuple[Episode, ...], number: int | None, value: int) -> tuple[Episode, ...]:
+    """The episodes once the mask of one of them is an object."""
+    if number is None:
+        return known
+    if not 0 <= number < len(known):
+        raise StateError(f"There is no prompt {number + 1} to keep a mask of.")
+    return (*known[:number], replace(known[number], kept_as=value), *known[number + 1 :])
 
 
 def _with_object(session: Session, row: SegmentedObject) -> Session:

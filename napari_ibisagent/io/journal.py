@@ -3,10 +3,12 @@
 The first line says what the file is. Every event is written and flushed to the disk before the next one is
 made, so a killed process loses at most the event in flight. A torn last line is dropped when the journal is
 continued; a broken line anywhere else is an error, since silently skipping it would rebuild another session.
+An open journal is locked, so that two windows can't write into the same one; the lock dies with its process.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -16,8 +18,13 @@ from types import TracebackType
 from typing import Any
 
 from napari_ibisagent.core.codec import from_json, to_json
-from napari_ibisagent.core.errors import JournalError, OutputError, StateError
+from napari_ibisagent.core.errors import IbisError, JournalError, OutputError, StateError
 from napari_ibisagent.core.history import Event, History, record
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment, unused-ignore]
 
 FORMAT = "napari-ibisagent journal"
 VERSION = 1
@@ -52,7 +59,14 @@ class Journal:
                 f"The journal {path} can't be written: {error.strerror}. Choose another folder."
             ) from error
         journal = cls(path, descriptor)
-        journal._write({"format": FORMAT, "version": VERSION, "time": _now()})
+        try:
+            _lock(descriptor, path)
+            journal._write({"format": FORMAT, "version": VERSION, "time": _now()})
+        except OutputError:
+            # Without its first line it is no journal: on a full disk each further try would leave an empty file.
+            journal.close()
+            path.unlink(missing_ok=True)
+            raise
         return journal
 
     @classmethod
@@ -74,14 +88,24 @@ class Journal:
     def resume(cls, path: Path) -> tuple[Journal, History]:
         """Opens a journal to go on, and the history that it holds. A torn last line is cut off.
 
-        Raises JournalError where it can't be read, OutputError where it can't be written.
+        Raises JournalError where it can't be read, OutputError where it can't be written or is open elsewhere.
         """
-        history, good_bytes = _fold(path)
         try:
             descriptor = os.open(path, _APPEND)
-            os.ftruncate(descriptor, good_bytes)
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise JournalError(f"The journal {path} can't be read: {error.strerror}.") from error
         except OSError as error:
             raise OutputError(f"The journal {path} can't be continued: {error.strerror}.") from error
+        try:
+            _lock(descriptor, path)
+            history, good_bytes = _fold(path)
+            os.ftruncate(descriptor, good_bytes)
+        except OSError as error:
+            os.close(descriptor)
+            raise OutputError(f"The journal {path} can't be continued: {error.strerror}.") from error
+        except IbisError:
+            os.close(descriptor)
+            raise
         return cls(path, descriptor), history
 
     def append(self, event: Event) -> None:
@@ -124,6 +148,22 @@ class Journal:
             os.ftruncate(self._descriptor, size)
         except OSError:
             self.close()
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Takes the file for this process alone. Raises OutputError where another one has it.
+
+    Where the system has no such locks (Windows, some network drives) the journal stays unlocked.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(f"The journal {path.name} is open in another window. Close that one first.") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise OutputError(f"The journal {path} can't be locked: {error.strerror}.") from error
 
 
 def read_journal(path: Path) -> History:

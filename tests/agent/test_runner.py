@@ -25,7 +25,7 @@ from napari_ibisagent.core.episode import (
     Verdict,
     advance,
 )
-from napari_ibisagent.core.errors import BackendError
+from napari_ibisagent.core.errors import BackendError, StateError
 from napari_ibisagent.core.masks import dice
 from napari_ibisagent.core.protocols import Segmentation
 
@@ -309,3 +309,75 @@ def test_the_events_hold_what_the_tool_said():
     segmented = next(e for e in events if isinstance(e, Segmented))
     again = opened()[1].segment((Click(0.5703, 0.4453, True),), None)
     assert segmented.mask == PackedMask.of(again.mask) and segmented.score == round(again.score, 4)
+
+
+# -- picking up a proposal that waits ----------------------------------------------------------------------
+
+
+def picked_up(*turns, verdict=None, before=()):
+    """(kinds of the events, the last state) of a run that begins at a proposal."""
+    episode = start()
+    for event in (Thought("The disc."), Proposed((Click(0.5703, 0.4453, True),), None, 4.0), *before):
+        episode = advance(episode, event)
+    events, episode = play(stage(*turns), episode=episode, verdict=verdict)
+    return kinds(events), episode
+
+
+@pytest.mark.parametrize("author", Author)
+def test_a_waiting_proposal_is_picked_up_with_its_verdict(author):
+    events, episode = picked_up(STOP, verdict=Accepted(author))
+    assert events == ["Accepted", "Segmented", "Thought", "Terminated"]
+    (step,) = episode.steps
+    assert (step.thought, step.author) == ("The disc.", Author.AGENT) and step.ms > 4
+    assert step.verdict is (Verdict.ACCEPTED if author is Author.HUMAN else Verdict.UNREVIEWED)
+
+
+def test_a_waiting_proposal_without_a_word_goes_on_unreviewed():
+    events, episode = picked_up(STOP)
+    assert events[:2] == ["Accepted", "Segmented"] and episode.steps[0].verdict is Verdict.UNREVIEWED
+
+
+@pytest.mark.parametrize(
+    ("verdict", "first", "author"),
+    [
+        (Rejected("no"), "Rejected", Author.AGENT),
+        (Overridden((Click(0.56, 0.44, True),)), "Overridden", Author.HUMAN),
+        (Painted(PackedMask.of(disc())), "Painted", Author.HUMAN),
+    ],
+)
+def test_a_waiting_proposal_can_be_refused_replaced_or_painted_over(verdict, first, author):
+    events, episode = picked_up(HIT, STOP, verdict=verdict)
+    assert events[0] == first and events[-1] == "Terminated"
+    assert len(episode.steps) == 2 and episode.steps[0].author is author
+    assert dice(episode.mask_array(), disc()) > 0.95
+
+
+def test_what_was_judged_already_needs_no_verdict():
+    for verdict in (None, Accepted()):
+        events, episode = picked_up(STOP, before=(Overridden((Click(0.1, 0.9, False),)),), verdict=verdict)
+        assert events[0] == "Segmented" and episode.steps[0].actions == (Click(0.1, 0.9, False),)
+
+
+def test_the_limits_count_the_step_that_was_picked_up():
+    episode = start()
+    for event in (Proposed((Click(0.5703, 0.4453, True),)),):
+        episode = advance(episode, event)
+    events, episode = play(stage(HIT), episode=episode, verdict=Accepted(), limits=Limits(steps=1))
+    assert kinds(events) == ["Accepted", "Segmented", "Terminated"] and episode.outcome is Outcome.STEP_LIMIT
+
+
+@pytest.mark.parametrize("answer", ["the disc", "", None])
+def test_the_end_beside_a_click_is_not_forgotten_by_the_proposal(answer):
+    said = "" if answer is None else f"<answer>{answer}</answer>"
+    generator = run(start(), stage(f"<action>Positive Point (0.5703, 0.4453), Terminate</action>{said}"))
+    proposed = next(generator)
+    generator.close()
+    waiting = advance(start(), proposed)
+    events, episode = play(stage(HIT), episode=waiting, verdict=Accepted())
+    assert kinds(events) == ["Accepted", "Segmented", "Terminated"]
+    assert (episode.outcome, episode.reason) == (Outcome.DONE, answer or "")
+
+
+def test_a_verdict_on_nothing_is_a_state_error():
+    with pytest.raises(StateError, match="no proposal"):
+        next(run(start(), stage(HIT), verdict=Accepted()))

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from napari_ibisagent.core.actions import Box, Click, Revert, Terminate
 from napari_ibisagent.core.episode import (
     Accepted,
+    Amended,
     Author,
     Failed,
+    Located,
     Outcome,
     Overridden,
     PackedMask,
@@ -20,8 +22,10 @@ from napari_ibisagent.core.episode import (
     Proposed,
     Rejected,
     Segmented,
+    StepDeleted,
     Terminated,
     Thought,
+    went_to_tool,
 )
 from napari_ibisagent.core.history import History, Reverted
 from napari_ibisagent.core.session import (
@@ -58,15 +62,27 @@ SCAN = st.builds(
 
 EVENTS = {
     "Prompted": st.builds(
-        Prompted, TEXT, st.sampled_from(Plane), st.integers(0, 999), st.tuples(VALUE, VALUE), TARGET, st.none() | MASK
+        Prompted,
+        TEXT,
+        st.sampled_from(Plane),
+        st.integers(0, 999),
+        st.tuples(VALUE, VALUE),
+        TARGET,
+        st.none() | MASK,
+        st.booleans(),
     ),
+    "Located": st.builds(Located, st.integers(0, 999), st.tuples(VALUE, VALUE), TARGET),
     "Thought": st.builds(Thought, TEXT),
     "Proposed": st.builds(Proposed, ACTIONS, st.none() | TEXT, MS, st.sampled_from(Author)),
+    "Amended": st.builds(Amended, ACTIONS),
     "Accepted": st.builds(Accepted, st.sampled_from(Author)),
     "Overridden": st.builds(Overridden, ACTIONS),
     "Rejected": st.builds(Rejected, TEXT),
     "Segmented": st.builds(Segmented, MASK, NUMBER, MS),
     "Painted": st.builds(Painted, MASK),
+    "StepDeleted": st.builds(
+        StepDeleted, st.integers(1, 99), st.lists(st.builds(Segmented, MASK, NUMBER, MS), max_size=3).map(tuple)
+    ),
     "Terminated": st.builds(Terminated, st.sampled_from(Outcome), TEXT),
     "Failed": st.builds(Failed, TEXT),
     "Opened": st.builds(Opened, SCAN, TEXT, TEXT),
@@ -96,10 +112,11 @@ def next_event(history: History, dice: random.Random, *, jumps: bool = True):
     kinds = ["prompt", "rule", "add", *["commit", "change", "remove"] * bool(session.objects)]
     if episode is not None:
         kinds += ["thought", "painted", "terminated", "failed"] * 2
+        kinds += ["deleted"] * bool(episode.steps)
         if episode.pending is None:
-            kinds += ["proposed"] * 8
+            kinds += ["proposed"] * 8 + ["located"] * (not episode.steps)
         elif episode.pending.verdict is None:
-            kinds += ["accepted", "overridden", "rejected"] * 4
+            kinds += ["amended", "accepted", "overridden", "rejected"] * 4
         else:
             kinds += ["segmented"] * 12
     return _event(dice.choice(kinds), history, dice)
@@ -114,7 +131,15 @@ def _event(kind: str, history: History, dice: random.Random):
     match kind:
         case "prompt":
             given = packed(SIDES[plane], dice) if dice.random() < 0.3 else None
-            return Prompted(f"find {dice.randrange(9)}", plane, index, SIDES[plane], None, given)
+            return Prompted(f"find {dice.randrange(9)}", plane, index, SIDES[plane], None, given, dice.random() < 0.7)
+        case "located":
+            return Located(index, episode.shape)
+        case "amended":
+            return Amended(actions(dice))
+        case "deleted":
+            number = dice.randint(1, len(episode.steps))
+            redone = sum(went_to_tool(step) for step in episode.steps[number:])
+            return StepDeleted(number, tuple(Segmented(packed(shape, dice), 0.5) for _ in range(redone)))
         case "rule":
             return RuleChanged(dice.choice(list(OverlapRule)))
         case "add":

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from event_strategies import actions, packed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ibisagent.core.actions import Box, Click, Revert
 from napari_ibisagent.core.episode import (
     Accepted,
+    Amended,
     Author,
     Failed,
+    Located,
     Outcome,
     Overridden,
     PackedMask,
@@ -22,14 +26,19 @@ from napari_ibisagent.core.episode import (
     Proposed,
     Rejected,
     Segmented,
+    StepDeleted,
     Terminated,
     Thought,
     Verdict,
     advance,
+    again,
+    before_step,
     begin,
     prompts_after,
+    went_to_tool,
 )
 from napari_ibisagent.core.errors import StateError
+from napari_ibisagent.core.target import Target
 from napari_ibisagent.core.view import Plane
 
 SHAPE = (3, 4)
@@ -145,6 +154,18 @@ def test_painting_takes_the_place_of_what_was_on_its_way():
         ((Proposed((A,)), Painted(mask())), Accepted()),
         ((Proposed((A,)), Accepted()), Segmented(mask(shape=(4, 3)), 0)),
         ((), Painted(mask(shape=(3, 5)))),
+        ((), Amended((A,))),
+        ((Proposed((A,)), Accepted()), Amended((B,))),
+        ((Proposed((A,)), Rejected()), Amended((B,))),
+        ((Painted(mask()),), Located(1, SHAPE)),
+        ((Proposed((A,)),), Located(1, SHAPE)),
+        ((), StepDeleted(1)),
+        (step(A), StepDeleted(0)),
+        (step(A), StepDeleted(2)),
+        (step(A), StepDeleted(1, (Segmented(mask(), 0),))),
+        ((*step(A), *step(B)), StepDeleted(1)),
+        ((*step(A), Painted(mask())), StepDeleted(1, (Segmented(mask(), 0),))),
+        ((*step(A), *step(B)), StepDeleted(1, (Segmented(mask(shape=(4, 3)), 0),))),
     ],
     ids=lambda value: value.__class__.__name__,
 )
@@ -241,3 +262,139 @@ def test_reverts_are_a_stack(seed):
                 stack = [*stack, (click,)]
             episode = fold_on(episode, step(*actions))
         assert episode.prompts == tuple(a for turn in stack for a in turn)
+
+
+# -- choosing the slice ------------------------------------------------------------------------------------
+
+SEARCHING = Prompted("the liver", Plane.AXIAL, 7, SHAPE, None, mask(1), located=False)
+
+
+def test_the_slice_is_chosen_once_and_a_given_mask_stays_on_its_own():
+    assert not begin(SEARCHING).located and begin(START).located
+    target = Target("liver", "the liver")
+    here = fold(Located(7, SHAPE, target), start=SEARCHING)
+    assert (here.located, here.index, here.target, here.given) == (True, 7, target, mask(1))
+    there = fold(Located(3, (4, 4), target), start=SEARCHING)
+    assert (there.located, there.index, there.shape, there.given, there.mask) == (True, 3, (4, 4), None, None)
+    assert there.mask_array().shape == (4, 4)
+
+
+@pytest.mark.parametrize("event", [Painted(mask(2)), Proposed((A,))])
+def test_whoever_works_on_the_slice_that_is_shown_has_chosen_it(event):
+    assert fold(event, start=SEARCHING).located
+
+
+def test_a_search_that_ended_begins_again():
+    for end in (Terminated(Outcome.CANCELLED, "x"), Failed("x")):
+        ended = fold(Thought("not there"), end, start=SEARCHING)
+        assert not ended.located
+        found = advance(ended, Located(3, SHAPE))
+        assert (found.located, found.outcome, found.reason, found.thought) == (True, None, "", "")
+
+
+@pytest.mark.parametrize("end", [Terminated(Outcome.DONE, "x"), Failed("x")])
+@pytest.mark.parametrize("event", [Thought("on"), Proposed((A,)), Painted(mask(1)), StepDeleted(1)])
+def test_whatever_comes_after_the_end_opens_it_again(end, event):
+    on = advance(fold(*step(A), end), event)
+    assert (on.outcome, on.reason) == (None, "")
+
+
+# -- amendments --------------------------------------------------------------------------------------------
+
+
+def test_a_proposal_can_be_amended_until_it_is_judged():
+    waiting = fold(Thought("t"), Proposed((A,), None, 2.0))
+    assert waiting.waits and not waiting.pending.amended
+    moved = advance(advance(waiting, Amended((B,))), Amended((C,)))
+    assert moved.waits and moved.pending.amended and moved.pending.turn == waiting.pending.turn
+    for by in Author:
+        judged = advance(moved, Accepted(by))
+        assert not judged.waits and judged.pending.actions == (C,)
+        (only,) = advance(judged, Segmented(mask(1), 0.5, 3.0)).steps
+        assert (only.verdict, only.author, only.proposed, only.actions) == ("overridden", "human", (A,), (C,))
+        assert (only.thought, only.ms) == ("t", 5.0)
+    back = advance(advance(moved, Amended((A,))), Accepted())
+    assert advance(back, Segmented(mask(1), 0.5)).steps[0].verdict is Verdict.ACCEPTED
+    refused = advance(moved, Rejected("no")).steps[0]
+    assert (refused.proposed, refused.actions, refused.author) == ((A,), (), Author.AGENT)
+    assert advance(moved, Overridden((B,))).pending.actions == (B,)
+
+
+# -- deleting steps ----------------------------------------------------------------------------------------
+
+
+def test_the_episode_before_a_step():
+    episode = replace(fold(*step(A, pixels=(1,)), *step(B), Thought("end"), Terminated(Outcome.DONE, "r")), kept_as=3)
+    before = before_step(episode, 2)
+    assert before == fold(*step(A, pixels=(1,)))
+    assert before_step(episode, 1) == begin(START)
+
+
+def test_what_went_to_the_tool():
+    episode = fold(
+        *step(A), Proposed((A,)), Rejected(), Painted(mask()), *step(Revert()), Proposed((A,)), Overridden(())
+    )
+    episode = advance(episode, Segmented(mask(1), 0.1))
+    assert [went_to_tool(s) for s in episode.steps] == [True, False, False, True, True]
+
+
+def test_the_kept_mark_goes_with_the_mask():
+    kept = replace(fold(*step(A), *step(B)), kept_as=2)
+    for event in (Painted(mask(3)), StepDeleted(2)):
+        assert advance(kept, event).kept_as is None
+    refused = advance(advance(kept, Proposed((C,))), Rejected())
+    assert refused.kept_as == 2  # the mask is the same
+    assert advance(kept, Terminated(Outcome.DONE)).kept_as == 2
+
+
+def tool(prompts, prior):
+    """A tool of a kind: a function of the prompts and the prior, and nothing else."""
+    return Segmented(
+        packed(SHAPE, random.Random(repr((prompts, prior)))), round(random.Random(repr(prompts)).random(), 4)
+    )
+
+
+def toy(episode, found):
+    """The event that the toy tool answers a judged proposal with."""
+    return tool(prompts_after(episode, found), episode.prior)
+
+
+def walk(dice, length):
+    """Random steps, each as a list of events up to the tool's answer."""
+    steps = []
+    for number in range(length):
+        proposed = Proposed(actions(dice), None, 1.0, dice.choice(list(Author)))
+        said = [Thought(f"t{number}")] if dice.random() < 0.5 else []
+        amended = [Amended(actions(dice))] if dice.random() < 0.3 else []
+        judged = dice.choice([Accepted(), Accepted(Author.AGENT), Overridden(actions(dice)), Rejected("no")])
+        drawn = [Painted(packed(SHAPE, dice))]
+        steps.append(drawn if dice.random() < 0.2 else [*said, proposed, *amended, judged])
+    return steps
+
+
+def played(steps, start):
+    episode = begin(start)
+    for events in steps:
+        episode = fold_on(episode, events)
+        if episode.pending is not None:
+            episode = advance(episode, toy(episode, episode.pending.actions))
+    return episode
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32), st.integers(1, 9), st.booleans())
+def test_a_deleted_step_never_happened(seed, length, with_mask):
+    dice = random.Random(seed)
+    start = replace(START, given=packed(SHAPE, dice) if with_mask else None)
+    steps = walk(dice, length)
+    whole, number = played(steps, start), dice.randint(1, length)
+    shorter, results = before_step(whole, number), []
+    for later in whole.steps[number:]:
+        if went_to_tool(later):
+            results.append(toy(shorter, later.actions))
+        shorter = again(shorter, later, results[-1] if went_to_tool(later) else None)
+    never = played([events for at, events in enumerate(steps, start=1) if at != number], start)
+    deleted = advance(whole, StepDeleted(number, tuple(results)))
+    assert deleted == shorter == never
+    ended = advance(advance(whole, Thought("end")), Terminated(Outcome.DONE, "r"))
+    assert advance(ended, StepDeleted(number, tuple(results))) == never

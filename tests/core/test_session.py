@@ -237,3 +237,41 @@ def test_states_are_values(seed):
     for event, state, text in seen:
         again = advance(again, event)
         assert again == state and repr(state) == text
+
+
+# -- kept masks --------------------------------------------------------------------------------------------
+
+
+def keeping(value, number, mask, added=None):
+    return Committed(Patch(value, Plane.AXIAL, 1, PackedMask.of(mask)), added, number)
+
+
+PROMPTS = (Prompted("a", Plane.AXIAL, 1, ROWS), Painted(PackedMask.of(band(0))), Prompted("b", Plane.AXIAL, 1, ROWS))
+
+
+def test_the_episode_whose_mask_was_kept_says_so():
+    row = SegmentedObject(1, "a", "#000000")
+    session = fold(OPENED, *PROMPTS, keeping(1, 0, band(0), row))
+    assert [e.kept_as for e in session.episodes] == [1, None] and session.objects == (row,)
+    assert [e.kept_as for e in fold(OPENED, LIVER, *PROMPTS, commit(1, band(0))).episodes] == [None, None]
+
+
+@pytest.mark.parametrize("number", [2, -1])
+def test_keeping_the_mask_of_no_episode_is_a_state_error(number):
+    session = fold(OPENED, LIVER, *PROMPTS)
+    with pytest.raises(StateError, match="no prompt"):
+        advance(session, keeping(1, number, band(0)))
+
+
+def test_a_removed_object_takes_the_mark_away():
+    session = fold(OPENED, LIVER, SPLEEN, *PROMPTS, keeping(1, 0, band(0)), keeping(2, 1, band(1)), ObjectRemoved(1))
+    assert [e.kept_as for e in session.episodes] == [None, 2]
+
+
+def test_the_patches_of_an_object_begin_with_its_last_erasure():
+    session = fold(
+        *(OPENED, LIVER, SPLEEN, commit(1, band(0)), commit(2, band(1)), ObjectRemoved(1), LIVER),
+        *(commit(1, band(2)), commit(1, band(3), index=2)),
+    )
+    assert [(p.index, p.mask.array()[:, 0].argmax()) for p in session.patches_of(1)] == [(1, 2), (2, 3)]
+    assert len(session.patches_of(2)) == 1 and session.patches_of(9) == ()

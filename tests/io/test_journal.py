@@ -404,6 +404,84 @@ def test_a_long_session_stays_small(path):
     assert time.perf_counter() - started < 2
 
 
+# -- locks -------------------------------------------------------------------------------------------------
+
+locked = pytest.mark.skipif(os.name != "posix", reason="the lock is one of POSIX systems")
+
+
+@locked
+def test_an_open_journal_can_be_read_but_not_continued_by_another(path):
+    with Journal.create(path) as journal:
+        journal.append(OPENED)
+        before = path.read_bytes()
+        with pytest.raises(OutputError, match=r"scan.ibis.jsonl is open in another window"):
+            Journal.resume(path)
+        assert path.read_bytes() == before and len(read_journal(path).nodes) == 2
+        journal.append(RuleChanged(OverlapRule.KEEP))
+    resumed, history = Journal.resume(path)
+    with resumed:
+        assert len(history.nodes) == 3
+        with pytest.raises(OutputError):
+            Journal.resume(path)
+    Journal.resume(path)[0].close()
+
+
+@locked
+def test_a_torn_line_of_a_journal_that_is_open_elsewhere_is_left_alone(path):
+    with Journal.create(path) as journal:
+        journal.append(OPENED)
+        with path.open("ab") as file:
+            file.write(b'{"time":')  # the other process is in the middle of a line
+        before = path.read_bytes()
+        with pytest.raises(OutputError):
+            Journal.resume(path)
+        assert path.read_bytes() == before
+
+
+@locked
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
+def test_where_the_system_has_no_locks_a_journal_is_written_all_the_same(path, monkeypatch, code):
+    import fcntl
+
+    def none(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with Journal.create(path) as journal:
+        journal.append(OPENED)
+    journal, history = Journal.resume(path)
+    journal.close()
+    assert len(history.nodes) == 2
+
+
+@locked
+def test_a_lock_that_fails_otherwise_is_an_output_error_and_leaves_nothing(path, monkeypatch):
+    import fcntl
+
+    def broken(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(OutputError, match="can't be locked"):
+        Journal.create(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_journal_whose_first_line_can_not_be_written_leaves_no_file(path, monkeypatch, call):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        for _ in range(3):
+            with pytest.raises(OutputError, match="No space left"):
+                Journal.create_free(path.parent, "scan")
+        assert list(path.parent.iterdir()) == []
+    with Journal.create_free(path.parent, "scan") as journal:
+        assert journal.path == path
+
+
 # -- killed in the middle ----------------------------------------------------------------------------------
 
 WORKER = """

@@ -1,0 +1,141 @@
+"""What a worker plays for one intent of the user's: plain generators of events, like the runner's.
+
+Each takes the state as it is and ends at the first proposal that a person has to judge; the verdict begins the next
+play. So nothing ever waits in a worker, and a proposal can be judged just as well after an undo or a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from napari_ibisagent.agent.runner import Stage, Verdicts, run, segment
+from napari_ibisagent.agent.stop import Limits
+from napari_ibisagent.core.episode import (
+    Episode,
+    EpisodeEvent,
+    Failed,
+    Located,
+    Outcome,
+    PackedMask,
+    Proposed,
+    Segmented,
+    StepDeleted,
+    Terminated,
+    Thought,
+    advance,
+    again,
+    before_step,
+    went_to_tool,
+)
+from napari_ibisagent.core.errors import BackendError, StateError
+from napari_ibisagent.core.protocols import Locator, OpenedView, Policy, Segmenter
+from napari_ibisagent.core.view import AXES, Plane, View, view_of
+from napari_ibisagent.core.volume import Volume
+
+Play = Iterator[EpisodeEvent]
+# Asked at each proposal: whether it may go on unreviewed.
+Passes = Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ears:
+    """How a play hears of the user while it runs, and how it is heard: see ``runner.run``."""
+
+    cancelled: Callable[[], bool]
+    on_text: Callable[[str], None]
+    passes: Passes
+
+
+class Studio:
+    """A scan with a policy and a tool; keeps the last views open, since a tool looks at a view once. For workers."""
+
+    def __init__(self, volume: Volume, policy: Policy, tool: Segmenter) -> None:
+        self.volume = volume
+        self.policy = policy
+        self.tool = tool
+        self._open: dict[tuple[Plane, int], tuple[View, OpenedView]] = {}
+
+    def stage(self, episode: Episode) -> Stage:
+        """What an episode plays on. Raises BackendError where the tool can't open the view."""
+        place = (episode.plane, episode.index)
+        if place not in self._open:
+            while len(self._open) >= 4:
+                del self._open[next(iter(self._open))]
+            view = view_of(self.volume, *place)
+            self._open[place] = (view, self.tool.open(view))
+        view, opened = self._open[place]
+        return Stage(self.volume, view, self.policy, opened)
+
+
+def play(episode: Episode, studio: Studio, limits: Limits, ears: Ears, verdict: Verdicts | None = None) -> Play:
+    """Goes on with an episode: finds its slice where that is still to be done, then turn after turn.
+
+    ``verdict`` is the word on the proposal that waits, if one does.
+    """
+    try:
+        if not episode.located:
+            for event in _locating(episode, studio):
+                if ears.cancelled():
+                    event = Terminated(Outcome.CANCELLED, "Cancelled by the user.")  # noqa: PLW2901
+                episode = advance(episode, event)
+                yield event
+                if episode.outcome is not None:
+                    return
+        stage = studio.stage(episode)
+    except BackendError as error:
+        yield Failed(str(error))
+        return
+    events = run(episode, stage, limits=limits, cancelled=ears.cancelled, on_text=ears.on_text, verdict=verdict)
+    for event in events:
+        yield event
+        if isinstance(event, Proposed) and not ears.passes():
+            events.close()
+            return
+
+
+def finish(episode: Episode, studio: Studio) -> Play:
+    """Brings a proposal that was judged already through the tool, and the agent isn't asked: a person's own click."""
+    if episode.pending is None:
+        raise StateError("There is no proposal to finish.")
+    try:
+        result, spent = segment(episode, episode.pending.actions, studio.stage(episode).tool)
+    except BackendError as error:
+        yield Failed(str(error))
+        return
+    yield Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent)
+
+
+def delete(episode: Episode, studio: Studio, number: int) -> Play:
+    """Takes step ``number`` (from 1) out; only the tool is asked, for the later steps. Raises StateError."""
+    shorter, results = before_step(episode, number), []
+    try:
+        for step in episode.steps[number:]:
+            made = None
+            if went_to_tool(step):
+                result, spent = segment(shorter, step.actions, studio.stage(episode).tool)
+                made = Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent)
+                results.append(made)
+            shorter = again(shorter, step, made)
+    except BackendError as error:
+        yield Failed(str(error))
+        return
+    yield StepDeleted(number, tuple(results))
+
+
+def _locating(episode: Episode, studio: Studio) -> Play:
+    """The events of choosing the slice: ``Located``, and an end where nothing was found."""
+    policy, volume = studio.policy, studio.volume
+    if not isinstance(policy, Locator):
+        yield Located(episode.index, episode.shape, episode.target)
+        return
+    found = policy.locate(volume, episode.prompt, episode.plane)
+    index = episode.index if found.index is None else found.index
+    if not 0 <= index < volume.shape[AXES[episode.plane][0]]:
+        raise BackendError(
+            f"The policy {policy.name} chose slice {index}, which the scan doesn't have. Choose another."
+        )
+    yield Located(index, episode.shape, found.target)
+    if found.index is None:
+        yield Thought(found.reason)
+        yield Terminated(Outcome.NOT_FOUND, found.reason)

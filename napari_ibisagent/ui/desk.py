@@ -1,0 +1,657 @@
+"""One scan at work: carries out what the user wants on its store, through its layers and its worker.
+
+Every intent is a method. Whatever runs when the user takes something into their own hand is dropped first, and goes
+on afterwards from what they made.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from napari_ibisagent.agent import plays
+from napari_ibisagent.agent.autosave import Autosave, Earlier, find_earlier, resume
+from napari_ibisagent.agent.checks import side_warning
+from napari_ibisagent.agent.commit import warnings_of
+from napari_ibisagent.agent.stop import Limits
+from napari_ibisagent.agent.store import BY_HAND, Store
+from napari_ibisagent.core.actions import Click, PromptAction
+from napari_ibisagent.core.episode import (
+    Accepted,
+    Author,
+    Episode,
+    Failed,
+    Located,
+    Outcome,
+    Overridden,
+    Prompted,
+    Proposed,
+    Rejected,
+    Terminated,
+)
+from napari_ibisagent.core.errors import IbisError
+from napari_ibisagent.core.history import Reverted
+from napari_ibisagent.core.session import Opened, ScanRef, Session
+from napari_ibisagent.core.view import AXES, Plane, view_of
+from napari_ibisagent.io.scanref import scan_ref
+from napari_ibisagent.ui.backends import Backends
+from napari_ibisagent.ui.bridge import Bridge
+from napari_ibisagent.ui.cards import Button, Card, Kind, Tone
+from napari_ibisagent.ui.exhibit import Exhibit, Shown, exhibit_of
+from napari_ibisagent.ui.layers import ScanLayers
+from napari_ibisagent.ui.scan import Scan
+from napari_ibisagent.ui.story import Scene, note, readable, story_of
+
+_NUDGE = 0.01
+# In review the user is the limit; this one only ends what has no end.
+_REVIEW_LIMIT = 100
+_NUDGES = {"nudge_up": (0.0, -_NUDGE), "nudge_down": (0.0, _NUDGE), "nudge_left": (-_NUDGE, 0.0)}
+_NUDGES["nudge_right"] = (_NUDGE, 0.0)
+
+
+class Desk(QObject):  # type: ignore[misc]
+    """A scan with its session. ``changed`` says that there is something new to show."""
+
+    changed = Signal()
+    thinking = Signal(str)  # a further piece of the agent's thought
+    silent = Signal()  # the thought has become a card
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        image: Image,
+        scan: Scan,
+        backends: Backends,
+        locks: tuple[threading.Lock, threading.Lock],
+        folders: tuple[Path, ...],
+        parent: QObject | None = None,
+    ) -> None:
+        """``locks``: for runs, for opening scans. ``folders``: the first takes new journals, all are searched."""
+        super().__init__(parent)
+        self.scan = scan
+        self.image = image
+        self.layers = ScanLayers(viewer, image, scan, self)
+        self.store: Store | None = None
+        self.policy = self.segmenter = "embedded"
+        self.review, self.steps, self.positive = True, 20, True
+        self.shown: Shown | None = None
+        self._backends = backends
+        self._folders = folders
+        self._ref: ScanRef | None = None
+        self._earlier: Earlier | None = None
+        self._autosave: Autosave | None = None
+        self._studio: plays.Studio | None = None
+        self._limit = 0
+        self._asked_agent = False
+        self._then_go_on = False
+        self._raw = ""
+        self._notes: tuple[Card, ...] = tuple(
+            note(f"scan-{n}", w, Tone.CARE) for n, w in enumerate(scan.volume.warnings)
+        )
+        self._bridge = Bridge(locks[0], self)
+        self._bridge.happened.connect(self._happened)
+        self._bridge.typed.connect(self._typed)
+        self._bridge.ended.connect(self._ended)
+        self._opener = Bridge(locks[1], self)
+        self._opener.happened.connect(self._opened)
+        self._opener.ended.connect(self._not_opened)
+        self.layers.painted.connect(self.paint)
+        self.layers.clicked.connect(self.click)
+        self.layers.moved.connect(self.move)
+        self._opener.start(lambda _: self._recognise())
+
+    # -- what there is to show ---------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether the agent or the tool is at work."""
+        return self._bridge.running
+
+    @property
+    def ready(self) -> bool:
+        """Whether the session is open."""
+        return self.store is not None
+
+    @property
+    def session(self) -> Session:
+        """The state now; an empty one before the session is open."""
+        return Session() if self.store is None else self.store.session
+
+    @property
+    def episode(self) -> Episode | None:
+        """The current episode."""
+        return self.session.episode
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Steps done and at most to do, (0, 0) while that isn't known."""
+        episode = self.episode
+        if episode is None or not episode.located or self._limit in (0, _REVIEW_LIMIT):
+            return 0, 0
+        return len(episode.steps), self._limit
+
+    @property
+    def trouble(self) -> str:
+        """Why what was done last isn't saved, or nothing."""
+        return "" if self.store is None else self.store.trouble
+
+    def status(self) -> str:
+        """What goes on, in a few words."""
+        episode = self.episode
+        if self.store is None:
+            return "Waits for your answer." if self._earlier is not None else "Looking at the scan…"
+        if self.running:
+            if episode is not None and not episode.located:
+                return "Looking for the slice…"
+            waits_for_tool = episode is not None and episode.pending is not None
+            return "The tool is at work…" if waits_for_tool else "The agent thinks…"
+        if episode is not None and episode.waits:
+            return "Waits for your word on the click."
+        return "Ready."
+
+    def exhibit(self) -> Exhibit | None:
+        """What the canvas shows."""
+        return exhibit_of(self.session, self.shown)
+
+    def cards(self) -> tuple[Card, ...]:
+        """What the conversation shows."""
+        store = self.store
+        if store is None:
+            return (*self._notes, *((_question(self._earlier),) if self._earlier is not None else ()))
+        episodes = enumerate(store.session.episodes)
+        scene = Scene(
+            running=self.running,
+            shown=self.shown,
+            pixel_mm2={number: self._pixel_mm2(episode.plane) for number, episode in episodes},
+            branches=self._branches(store),
+            warnings=self._warnings(store),
+            notes=self._notes,
+        )
+        return story_of(store.session, scene)
+
+    def can(self) -> frozenset[str]:
+        """The intents that can be done now."""
+        store, episode = self.store, self.episode
+        if store is None:
+            return frozenset()
+        found = {"point", "box", "brush", "erase", "lasso", "place", "write"}
+        mask = episode is not None and (episode.mask is not None or bool(episode.prompts))
+        found |= {"undo"} if store.history.undo() is not None else set()
+        found |= {"redo"} if store.history.redo() is not None else set()
+        found |= {"cancel", "pause"} if self.running else set()
+        found |= {"accept", "reject", *_NUDGES, "cancel"} if episode is not None and episode.waits else set()
+        found |= {"reset"} if mask else set()
+        found |= {"keep"} if mask and episode is not None and episode.kept_as is None else set()
+        may_go_on = episode is not None and episode.prompt != BY_HAND and episode.kept_as is None
+        return frozenset(found | ({"go_on"} if may_go_on and not self.running else set()))
+
+    # -- opening and closing -----------------------------------------------------------------------------
+
+    def answer(self, resume_it: bool) -> None:
+        """The user's answer to whether an earlier session is to be gone on with."""
+        earlier, ref = self._earlier, self._ref
+        if earlier is None or ref is None:
+            return
+        self._earlier = None
+        if resume_it:
+            self._opener.start(lambda _: iter((resume(earlier, self._folders[0], ref),)))
+        else:
+            self._begin()
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Ends what runs and lets go of the journal; nothing that was done is lost."""
+        self._bridge.drop()
+        self._opener.drop()
+        if self._autosave is not None:
+            self._autosave.close()
+
+    def _recognise(self) -> Iterator[Any]:
+        """In the worker: the scan's checksum, and whether there is an earlier session on it."""
+        ref = scan_ref(self.scan.volume, self.scan.path or Path(self.scan.volume.name))
+        if self.scan.path is None:
+            ref = replace(ref, path="")
+        yield ref
+        yield find_earlier(ref, self._folders)
+
+    def _opened(self, found: Any) -> None:
+        if isinstance(found, ScanRef):
+            self._ref = found
+        elif isinstance(found, Earlier):
+            self._earlier = found
+        elif isinstance(found, tuple):
+            self._start(*found)
+            self._go_to_episode()
+        else:
+            self._begin()
+        self.changed.emit()
+
+    def _not_opened(self, problem: str) -> None:
+        if problem:
+            self._say(
+                "opening", f"The earlier session can't be gone on with: {problem} It stays where it is.", Tone.CARE
+            )
+            self._begin()
+
+    def _begin(self) -> None:
+        """A new session."""
+        if self._ref is None or self.store is not None:
+            return
+        autosave = Autosave(self._folders[0], self._ref)
+        self._start(autosave, None)
+        if self.store is not None:
+            self.store.record(Opened(self._ref, self.policy, self.segmenter))
+
+    def _start(self, autosave: Autosave, history: Any) -> None:
+        self._autosave = autosave
+        self.store = Store(self.scan.volume, history, autosave)
+        self.store.subscribe(self._changed)
+        self._changed(Session(), self.store.session)
+
+    # -- asking and the gate -----------------------------------------------------------------------------
+
+    def ask(self, prompt: str) -> None:
+        """Begins an episode for a sentence; the policy chooses the slice on the plane that is shown."""
+        store = self.store
+        if store is None:
+            return
+        self._leave_episode()
+        plane, index = self._place()
+        store.record(Prompted(prompt, plane, index, view_of(store.volume, plane, index).shape, located=False))
+        self._run()
+
+    def accept(self) -> None:
+        """The proposal goes to the tool."""
+        self._judge(Accepted(Author.HUMAN))
+
+    def reject(self, reason: str = "") -> None:
+        """The proposal is refused; the reason goes back to the policy."""
+        self._judge(Rejected(reason))
+
+    def flip(self) -> None:
+        """Turns the sign of the proposal that waits, or else of the user's next click."""
+        if self.store is not None and self.episode is not None and self.episode.waits:
+            self.store.flip()
+        else:
+            self.positive = not self.positive
+            self.changed.emit()
+
+    def nudge(self, intent: str) -> None:
+        """Moves the clicks of the proposal that waits a little."""
+        pending = None if self.episode is None else self.episode.pending
+        if self.store is None or pending is None or pending.verdict is not None:
+            return
+        dx, dy = _NUDGES[intent]
+        self.store.amend(tuple(_shifted(a, dx, dy) if isinstance(a, Click) else a for a in pending.actions))
+
+    def move(self, click: Click, x: float, y: float) -> None:
+        """A proposed click was dragged elsewhere."""
+        pending = None if self.episode is None else self.episode.pending
+        if self.store is None or pending is None or pending.verdict is not None:
+            return
+        moved = replace(click, x=x, y=y)
+        self.store.amend(tuple(moved if action == click else action for action in pending.actions))
+
+    def go_on(self) -> None:
+        """The agent goes on from the state as it is, for the number of steps set."""
+        if self.store is None or self.episode is None or self.running or "go_on" not in self.can():
+            return
+        free = self.steps
+        if self.episode.waits:
+            self.store.record(Accepted(Author.AGENT))
+            free -= 1
+        self._run(math.inf if not self.review else free)
+
+    def set_review(self, review: bool) -> None:
+        """Review each step, or run; also in the middle of a run."""
+        self.review = review
+        self._bridge.allow(0 if review else math.inf)
+        if not review and not self.running and self.episode is not None and self.episode.waits:
+            self.go_on()
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """Ends the run at once, whatever the policy or the tool are at; what was done stays."""
+        if self.store is None or not (self.running or (self.episode is not None and self.episode.waits)):
+            return
+        self._bridge.drop()
+        self.silent.emit()
+        self.store.record(Terminated(Outcome.CANCELLED, "Cancelled by the user."))
+
+    # -- the user's own hand -----------------------------------------------------------------------------
+
+    def click(self, x: float, y: float) -> None:
+        """A click of the user's on the slice that is shown; where a proposal waits it takes its place."""
+        self.act((Click(x, y, self.positive),))
+
+    def act(self, actions: tuple[PromptAction, ...]) -> None:
+        """Clicks or a box of the user's own."""
+        with_agent = self._take_over()
+        store = self.store
+        if store is None:
+            return
+        episode = store.episode
+        if episode is not None and episode.waits:
+            store.record(Overridden(actions))
+            self._run(self._bridge.passes)
+            return
+        store.record(Proposed(actions, author=Author.HUMAN))
+        self._own_click(with_agent)
+
+    def place(self) -> None:
+        """A click of the user's in the middle of the slice, to be moved by the keyboard and accepted."""
+        self._take_over()
+        if self.store is None or self.episode is None or self.episode.waits:
+            return
+        self.store.record(Proposed((Click(0.5, 0.5, self.positive),), author=Author.HUMAN))
+
+    def paint(self, plane: Plane, index: int, native: Any) -> None:
+        """The user painted or erased on a slice."""
+        if self.store is None:
+            return
+        waited = self.episode is not None and self.episode.waits
+        with_agent = self._take_over() or waited
+        self.store.paint(plane, index, native)
+        self.layers.redraw()
+        if with_agent and self.episode is not None and self.episode.prompt != BY_HAND:
+            self._run(self._bridge.passes)
+
+    def reset(self) -> None:
+        """Clears the mask and its clicks."""
+        if self.store is not None and self.episode is not None:
+            self._bridge.drop()
+            self.silent.emit()
+            self.store.settle()
+            self.store.clear()
+
+    # -- undo, branches, looking back --------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Back by one state; what is half done goes first."""
+        self._travel(lambda store: store.settle() or store.undo())
+
+    def redo(self) -> None:
+        """Forward by one state."""
+        self._travel(lambda store: store.redo())
+
+    def branch(self, card: Card) -> None:
+        """Back to a step of the current episode; what followed stays in its own branch."""
+        self._travel(lambda store: store.branch(card.episode, card.step))
+
+    def jump(self, node: int) -> None:
+        """To where another branch ends."""
+        self._travel(lambda store: store.record(Reverted(node)))
+
+    def delete(self, card: Card) -> None:
+        """Takes a step of the current episode out; the tool computes the later ones again."""
+        store = self.store
+        if store is None:
+            return
+        self._leave_run()
+        episode = store.episode
+        if episode is not None:
+            self._start_play(lambda _: plays.delete(episode, self._studio_now(), card.step), agent=False)
+
+    def work_on(self, card: Card) -> None:
+        """Begins anew from the mask of an earlier step."""
+        store = self.store
+        exhibit = exhibit_of(self.session, Shown(card.episode, card.step))
+        if store is None or exhibit is None or exhibit.mask is None:
+            return
+        self._leave_episode()
+        old = store.session.episodes[card.episode]
+        store.record(Prompted(old.prompt, old.plane, old.index, old.shape, old.target, exhibit.mask))
+        self._go_to_episode()
+
+    def show(self, card: Card) -> None:
+        """Shows the state of a card on the canvas, on its slice."""
+        if card.episode < 0 or card.episode >= len(self.session.episodes):
+            return
+        latest = len(self.session.episodes) - 1
+        newest = card.episode == latest and card.step >= len(self.session.episodes[latest].steps)
+        self.shown = None if newest else Shown(card.episode, card.step)
+        episode = self.session.episodes[card.episode]
+        self.layers.go_to(episode.plane, episode.index)
+        self.changed.emit()
+
+    # -- objects -----------------------------------------------------------------------------------------
+
+    def keep(self, card: Card | None = None, *, as_new: bool = False) -> None:
+        """Makes the mask of an episode an object, or a slice of the object of its name."""
+        store = self.store
+        number = -1 if card is None else card.episode
+        if store is None or not store.session.episodes:
+            return
+        if number in (-1, len(store.session.episodes) - 1):
+            self._leave_run()
+        episode = store.session.episodes[number]
+        row = self._try(lambda: store.keep(number, as_new=as_new))
+        if row is not None:
+            kept = int(np.count_nonzero(store.session.patches_of(row.value)[-1].mask.array()))
+            wanted = int(
+                np.count_nonzero(view_of(store.volume, episode.plane, episode.index).to_native(episode.mask_array()))
+            )
+            if kept < wanted:
+                lost = f"{wanted - kept} of its {wanted} voxels stay with other objects, by the overlap rule."
+                self._say("kept", f"{row.name} was kept; {lost}", Tone.CARE)
+
+    def with_store(self, deed: Callable[[Store], Any]) -> None:
+        """A change of the object table; a refusal is told to the user."""
+        store = self.store
+        if store is not None:
+            self._try(lambda: deed(store))
+
+    def go_to_object(self, value: int) -> None:
+        """Shows an object on its key slice."""
+        self.with_store(lambda store: self.layers.go_to(*store.key_slice(value)))
+
+    def correct(self, value: int) -> None:
+        """Puts an object's mask on the table, to be worked on."""
+        self._leave_episode()
+        self.with_store(lambda store: store.correct(value))
+        self._go_to_episode()
+
+    # -- backends ----------------------------------------------------------------------------------------
+
+    def use(self, policy: str, segmenter: str) -> None:
+        """Another policy or tool, from the next turn on."""
+        if (policy, segmenter) == (self.policy, self.segmenter):
+            return
+        self.policy, self.segmenter = policy, segmenter
+        self._leave_run()
+        self._studio = None
+        if self.store is not None and self._ref is not None:
+            self.store.record(Opened(self._ref, policy, segmenter))
+
+    def _studio_now(self) -> plays.Studio:
+        """In the worker: loads the backends at their first use."""
+        if self._studio is None:
+            policy = self._backends.get("policies", self.policy)
+            self._studio = plays.Studio(self.scan.volume, policy, self._backends.get("segmenters", self.segmenter))
+        return self._studio
+
+    # -- the worker --------------------------------------------------------------------------------------
+
+    def _run(self, passes: float | None = None) -> None:
+        """The agent plays on from the state as it is."""
+        if self.store is None or self.episode is None:
+            return
+        episode, done = self.episode, len(self.episode.steps)
+        self._limit = done + self.steps if not self.review else _REVIEW_LIMIT
+        limits = Limits(max(self._limit, done + 1))
+        self._bridge.allow(passes if passes is not None else (0 if self.review else math.inf))
+        self._start_play(lambda ears: plays.play(episode, self._studio_now(), limits, ears), agent=True)
+
+    def _start_play(self, make: Callable[[plays.Ears], plays.Play], *, agent: bool) -> None:
+        self._asked_agent = agent
+        self._raw = ""
+        self._bridge.start(make)
+        self.changed.emit()
+
+    def _own_click(self, with_agent: bool) -> None:
+        """Accepts the user's own proposal and brings it through the tool."""
+        if self.store is None:
+            return
+        self.store.record(Accepted(Author.HUMAN))
+        episode = self.store.episode
+        if episode is not None:
+            self._then_go_on = with_agent
+            self._start_play(lambda _: plays.finish(episode, self._studio_now()), agent=False)
+
+    def _judge(self, verdict: Accepted | Rejected) -> None:
+        store, episode = self.store, self.episode
+        if store is None or episode is None or not episode.waits:
+            return
+        own = episode.pending is not None and episode.pending.author is Author.HUMAN
+        if own and isinstance(verdict, Accepted):
+            self._own_click(False)
+            return
+        store.record(verdict)
+        if not own:
+            self._run()
+
+    def _happened(self, event: Any) -> None:
+        if self.store is None:
+            return
+        if not isinstance(event, Located):
+            self.silent.emit()
+            self._raw = ""
+        self.store.record(event)
+        if isinstance(event, Located):
+            self._go_to_episode()
+
+    def _typed(self, text: str) -> None:
+        before, self._raw = readable(self._raw), self._raw + text
+        self.thinking.emit(readable(self._raw)[len(before) :])
+
+    def _ended(self, problem: str) -> None:
+        self.silent.emit()
+        if problem and self.store is not None:
+            if self._asked_agent and self.episode is not None:
+                self.store.record(Failed(problem))
+            else:
+                self.store.settle()
+                self._say("problem", problem, Tone.BAD)
+        again, self._then_go_on = self._then_go_on, False
+        if again and not problem:
+            self._run(self._bridge.passes)
+        self.changed.emit()
+
+    # -- small things ------------------------------------------------------------------------------------
+
+    def _changed(self, old: Session, new: Session) -> None:
+        self.shown = None
+        self.layers.show_objects(old, new)
+        self.changed.emit()
+
+    def _leave_run(self) -> bool:
+        """Drops what runs and what it left half done; says whether the agent was at work."""
+        running = self.running and self._asked_agent
+        self._bridge.drop()
+        self.silent.emit()
+        if self.store is not None and self.episode is not None:
+            if not self.episode.located and self.episode.outcome is None:
+                self.store.record(Terminated(Outcome.CANCELLED, "You went on to something else."))
+            else:
+                self.store.settle()
+        return running
+
+    def _leave_episode(self) -> None:
+        """Ends the current episode where it is still open."""
+        self._leave_run()
+        if self.store is not None and self.episode is not None and self.episode.waits:
+            self.store.record(Terminated(Outcome.CANCELLED, "You went on to something else."))
+
+    def _take_over(self) -> bool:
+        """The user's hand on the slice that is shown: a run is dropped, an episode of their own begins where the
+        current one is about another slice. Says whether the agent was at work on this one."""
+        store = self.store
+        if store is None:
+            return False
+        running, place = self._leave_run(), self._place()
+        shown, episode = self.shown, self.episode
+        if shown is not None and episode is not None and shown.episode == len(self.session.episodes) - 1:
+            store.branch(shown.episode, shown.step)
+        if episode is not None and episode.waits and (episode.plane, episode.index) != place:
+            self._leave_episode()
+        began = store.begin_by_hand(*place)
+        return running and not began
+
+    def _travel(self, move: Callable[[Store], Any]) -> None:
+        if self.store is None:
+            return
+        self._bridge.drop()
+        self.silent.emit()
+        self._try(lambda: move(self.store) if self.store is not None else None)
+        self._go_to_episode()
+        self.changed.emit()
+
+    def _try(self, deed: Callable[[], Any]) -> Any:
+        """Does something; a refusal becomes a word to the user."""
+        try:
+            return deed()
+        except IbisError as error:
+            self._say("refused", str(error), Tone.CARE)
+            return None
+
+    def _say(self, key: str, text: str, tone: Tone) -> None:
+        self._notes = (*(card for card in self._notes if card.key != f"note-{key}"), note(key, text, tone))
+        self.changed.emit()
+
+    def _go_to_episode(self) -> None:
+        if self.episode is not None:
+            self.layers.go_to(self.episode.plane, self.episode.index)
+
+    def _place(self) -> tuple[Plane, int]:
+        """The slice that is shown; the middle axial one in 3D."""
+        return self.layers.place() or (Plane.AXIAL, self.scan.volume.shape[0] // 2)
+
+    def _pixel_mm2(self, plane: Plane) -> float | None:
+        volume = self.scan.volume
+        if not volume.has_spacing:
+            return None
+        _, row, column = AXES[plane]
+        return min(volume.spacing_mm[row], volume.spacing_mm[column]) ** 2
+
+    def _branches(self, store: Store) -> dict[tuple[int, int], tuple[int, ...]]:
+        """Where other branches of the current episode end."""
+        if self.episode is None or len(store.history.nodes) == len(store.history.path()):
+            return {}
+        number = len(store.session.episodes) - 1
+        found = {(number, n): store.other_branches(number, n) for n in range(len(self.episode.steps) + 1)}
+        return {place: ends for place, ends in found.items() if ends}
+
+    def _warnings(self, store: Store) -> tuple[str, ...]:
+        """The wrong side is told at once, the rest at the end."""
+        episode = store.episode
+        if episode is None or episode.mask is None or not episode.located:
+            return ()
+        view = store.view(episode)
+        if episode.outcome is not None:
+            return warnings_of(episode, store.volume, view)
+        warning = side_warning(store.volume, view, view.to_native(episode.mask_array()), episode.target)
+        return () if warning is None or "one side only" in warning else (warning,)
+
+
+def _shifted(click: Click, dx: float, dy: float) -> Click:
+    return replace(click, x=min(max(round(click.x + dx, 4), 0.0), 1.0), y=min(max(round(click.y + dy, 4), 0.0), 1.0))
+
+
+def _question(earlier: Earlier) -> Card:
+    prompts = f"{earlier.prompts} {'request' if earlier.prompts == 1 else 'requests'}"
+    objects = f"{earlier.objects} {'object' if earlier.objects == 1 else 'objects'}"
+    buttons = (
+        Button("resume", "Resume", "Brings back the conversation, the masks and the objects."),
+        Button("anew", "Start anew", "The earlier session stays on the disk."),
+    )
+    text = f"There is an earlier session on this scan, with {prompts} and {objects}. Go on with it?"
+    return Card("question", Kind.QUESTION, text, Tone.CARE, title="Resume?", buttons=buttons)
