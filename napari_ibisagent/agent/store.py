@@ -176,13 +176,18 @@ class Store:
         self.record(event)
         return self.session.object_of(event.patch.value)
 
-    def correct(self, value: int) -> None:
-        """Puts an object's mask of its key slice on the table, to be worked on. Raises StateError."""
-        plane, index = self.key_slice(value)
+    def correct(self, value: int, place: tuple[Plane, int] | None = None) -> None:
+        """Puts an object's mask on the table, to be worked on: that of a slice, or of its key slice where the object
+        isn't on that one. Raises StateError where it is locked, has no voxels or isn't there."""
+        row = self.session.object_of(value)
+        if row.locked:
+            raise StateError(f"{row.name} is locked. Unlock it to correct it.")
+        on_it = {(patch.plane, patch.index) for patch in self.session.patches_of(value)}
+        plane, index = place if place is not None and place in on_it else self.key_slice(value)
         labels = labels_in_slice(self.session, self.volume.shape, plane, index)
         view = view_of(self.volume, plane, index)
         mask = PackedMask.of(view.from_native(labels == value))
-        self.record(Prompted(self.session.object_of(value).name, plane, index, view.shape, given=mask))
+        self.record(Prompted(row.name, plane, index, view.shape, given=mask))
 
     def key_slice(self, value: int) -> tuple[Plane, int]:
         """The slice that shows most of an object. Raises StateError where it has no voxels."""

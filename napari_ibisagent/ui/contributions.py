@@ -50,16 +50,16 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
         raise
 
 
-def image_layer(volume: Volume, path: Path | None) -> LayerData:
+def image_layer(volume: Volume, path: Path | None, series: str | None = None) -> LayerData:
     """A volume as napari's (data, attributes, kind); the data aren't copied.
 
-    ``path`` is where the scan was read from, None for one that comes from no file.
+    ``path`` is where the scan was read from, None for one that comes from no file; ``series`` which one of several.
     The contrast limits come from the middle slice: without them napari would look for the range itself.
     """
     attributes: dict[str, Any] = {
         "name": volume.name,
         "scale": volume.spacing_mm,
-        "metadata": {SCAN: Scan(volume, None if path is None else path.absolute())},
+        "metadata": {SCAN: Scan(volume, None if path is None else path.absolute(), series)},
     }
     if volume.is_colour:
         attributes["rgb"] = True

@@ -40,8 +40,9 @@ from napari_ibisagent.core.episode import (
 )
 from napari_ibisagent.core.errors import IbisError
 from napari_ibisagent.core.history import Reverted
-from napari_ibisagent.core.session import Opened, ScanRef, Session
+from napari_ibisagent.core.session import Opened, ScanRef, Session, labels_of
 from napari_ibisagent.core.view import AXES, Plane, view_of
+from napari_ibisagent.io.labels import Saved, write_labels
 from napari_ibisagent.io.scanref import scan_ref
 from napari_ibisagent.ui.backends import Backends
 from napari_ibisagent.ui.bridge import Bridge
@@ -217,14 +218,17 @@ class Desk(QObject):  # type: ignore[misc]
 
     def _recognise(self) -> Iterator[Any]:
         """In the worker: the scan's checksum, and whether there is an earlier session on it."""
-        ref = scan_ref(self.scan.volume, self.scan.path or Path(self.scan.volume.name))
+        ref = scan_ref(self.scan.volume, self.scan.path or Path(self.scan.volume.name), self.scan.series)
         if self.scan.path is None:
             ref = replace(ref, path="")
         yield ref
         yield find_earlier(ref, self._folders)
 
     def _opened(self, found: Any) -> None:
-        if isinstance(found, ScanRef):
+        """What the opener's worker has found or done."""
+        if isinstance(found, Saved):
+            self._saved(found)
+        elif isinstance(found, ScanRef):
             self._ref = found
         elif isinstance(found, Earlier):
             self._earlier = found
@@ -236,7 +240,9 @@ class Desk(QObject):  # type: ignore[misc]
         self.changed.emit()
 
     def _not_opened(self, problem: str) -> None:
-        if problem:
+        if problem and self.store is not None:
+            self._say("saved", f"Not saved: {problem}", Tone.BAD)
+        elif problem:
             self._say(
                 "opening", f"The earlier session can't be gone on with: {problem} It stays where it is.", Tone.CARE
             )
@@ -457,8 +463,28 @@ class Desk(QObject):  # type: ignore[misc]
     def correct(self, value: int) -> None:
         """Puts an object's mask on the table, to be worked on."""
         self._leave_episode()
-        self.with_store(lambda store: store.correct(value))
+        self.with_store(lambda store: store.correct(value, self.layers.place()))
         self._go_to_episode()
+
+    def save(self, path: Path) -> None:
+        """Writes the labels on the scan's own grid, in a worker; the user hears where they went."""
+        session, scan = self.session, self.scan
+
+        def write(_: plays.Ears) -> Iterator[Any]:
+            names = {row.value: row.name for row in session.objects}
+            protect = () if scan.path is None else (scan.path,)
+            yield write_labels(labels_of(session, scan.volume.shape), scan.volume, path, names=names, protect=protect)
+
+        self._opener.start(write)
+
+    def _saved(self, saved: Saved) -> None:
+        text = f"Saved as {saved.path}."
+        if saved.kept_as is not None:
+            text += f" The file that was there is now {saved.kept_as.name}."
+        episode = self.episode
+        if episode is not None and episode.mask is not None and episode.kept_as is None:
+            text += " The mask on the table isn't kept as an object yet, so it isn't in the file."
+        self._say("saved", text, Tone.GOOD)
 
     # -- backends ----------------------------------------------------------------------------------------
 

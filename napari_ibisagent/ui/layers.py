@@ -27,6 +27,8 @@ from napari_ibisagent.ui.scan import NAMES, SCAN, Scan
 # Small in the data, so that the slice slider keeps the scan's own range; the canvas shows this many pixels.
 _CLICK_SIZE, _CLICK_PIXELS = 0.5, 14
 _WORKING_COLOUR = "#22c322"
+# Told apart from black, grey, white and the masks alike.
+_NUMBER_COLOUR = "#f03cd6"
 _WORKING, _CLICKS, _BOXES, _LABELS = "mask", "clicks", "boxes", "labels"
 
 
@@ -271,7 +273,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
                 size=_CLICK_SIZE,
                 border_width=0.2,
                 features={"step": np.empty(0, dtype=object)},
-                text={"string": "{step}", "color": "yellow", "size": 11, "anchor": "upper_left"},
+                text={"string": "  {step}", "color": _NUMBER_COLOUR, "size": 11, "anchor": "lower_left"},
                 **self._grid(),
             )
             self._insert(_CLICKS, layer)
@@ -294,8 +296,13 @@ class ScanLayers(QObject):  # type: ignore[misc]
         return layer
 
     def _insert(self, key: str, layer: Layer) -> None:
+        """Puts a new layer into its place: the labels right over the scan, then mask, boxes, clicks."""
+        order = (_LABELS, _WORKING, _BOXES, _CLICKS)
+        there, below = self._there(), order[: order.index(key)]
+        under = [self._image, *(there[name] for name in below if name in there)]
+        places = [self._viewer.layers.index(one) for one in under if one in self._viewer.layers]
         self._layers[key] = layer
-        self._viewer.add_layer(layer)
+        self._viewer.layers.insert(max(places, default=len(self._viewer.layers) - 1) + 1, layer)
         self.made.emit(layer)
 
     def _name(self, key: str) -> str:

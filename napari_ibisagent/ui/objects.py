@@ -55,6 +55,7 @@ class ObjectTable(QWidget):  # type: ignore[misc]
     correct = Signal(int)
     rule_changed = Signal(object)
     selected = Signal(int)
+    save = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -63,6 +64,7 @@ class ObjectTable(QWidget):  # type: ignore[misc]
         self._grid = ObjectGrid(self._model, self)
         self._empty = QLabel(_EMPTY)
         self._pages = QStackedWidget(self)
+        self._save = _button("Save…", self)
         self._go = _button("Go to", self)
         self._correct = _button("Correct", self)
         self._delete = _button("Delete", self)
@@ -93,6 +95,10 @@ class ObjectTable(QWidget):  # type: ignore[misc]
             self._grid.select(self._model.place_of(selected))
         self._rule.show_rule(session.rule)
         self._pages.setCurrentWidget(self._grid if session.objects else self._empty)
+        self._save.setEnabled(bool(session.objects))
+        self._save.setToolTip(
+            "Save the labels on the scan's own grid" if session.objects else "There is nothing to save."
+        )
         self._show_buttons()
 
     def current_value(self) -> int | None:
@@ -128,7 +134,11 @@ class ObjectTable(QWidget):  # type: ignore[misc]
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        layout.addWidget(self._rule)
+        top = QHBoxLayout()
+        top.setSpacing(6)
+        top.addWidget(self._rule, 1)
+        top.addWidget(self._save)
+        layout.addLayout(top)
         layout.addWidget(self._pages, 1)
         layout.addLayout(buttons)
 
@@ -138,6 +148,7 @@ class ObjectTable(QWidget):  # type: ignore[misc]
         self._grid.asked.connect(self._ask)
         self._grid.selectionModel().currentRowChanged.connect(self._row_changed)
         self._grid.customContextMenuRequested.connect(self._open_menu)
+        self._save.clicked.connect(self.save)
         self._go.clicked.connect(lambda: self._ask("go_to"))
         self._correct.clicked.connect(lambda: self._ask("correct"))
         self._delete.clicked.connect(lambda: self._ask("remove"))
@@ -206,7 +217,7 @@ class ObjectTable(QWidget):  # type: ignore[misc]
         row = self._current()
         tips = {
             self._go: ("go_to", "Go to the slice where it is largest (Enter)"),
-            self._correct: ("correct", "Correct its mask on the slice that is shown"),
+            self._correct: ("correct", "Correct its mask on the slice that is shown, or where it is largest"),
             self._delete: ("remove", "Delete it and its voxels (Delete)"),
         }
         for button, (intent, tip) in tips.items():

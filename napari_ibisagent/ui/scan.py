@@ -15,10 +15,11 @@ SCAN, NAMES = "ibisagent", "ibisagent_names"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scan:
-    """An open scan. ``path`` None: it comes from no file (sample data, an array)."""
+    """An open scan. ``path`` None: it comes from no file (sample data, an array). ``series``: as in ``read_scan``."""
 
     volume: Volume
     path: Path | None = None
+    series: str | None = None
 
 
 def scan_of(metadata: Mapping[str, Any]) -> Scan | None:

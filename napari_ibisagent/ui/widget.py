@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
+from napari.utils.theme import get_theme
 from platformdirs import user_data_path
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QMainWindow
+from qtpy.QtWidgets import QFileDialog, QMainWindow
 
 from napari_ibisagent.core.episode import Episode
 from napari_ibisagent.core.errors import IbisError
@@ -35,7 +36,7 @@ from napari_ibisagent.ui.desk import Desk
 from napari_ibisagent.ui.dock import Backend, Dock, Front
 from napari_ibisagent.ui.help import HelpPopup
 from napari_ibisagent.ui.keys import Keyboard
-from napari_ibisagent.ui.look import colours
+from napari_ibisagent.ui.look import look_of
 from napari_ibisagent.ui.orientation import Compass
 from napari_ibisagent.ui.scan import Scan, scan_of
 from napari_ibisagent.ui.settings import Autosave, Settings, StartMode, read_settings
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 EXAMPLES = ["segment the liver", "which organ stores urine? outline it", "segment the left kidney"]
+_FORMATS = "Labels (*.nii.gz *.nii *.nrrd *.seg.nrrd *.mha *.png *.tif)"
 _PAINT_MODES = {Tool.BRUSH: "paint", Tool.ERASE: "erase", Tool.LASSO: "polygon"}
 
 
@@ -256,7 +258,7 @@ class IbisWidget(Dock):
             self.conversation.show_cards(self._notes)
         else:
             self.conversation.show_cards((*self._notes, *desk.cards()))
-            self.objects.show_objects(desk.session, desk.scan.volume, None)
+            self.objects.show_objects(desk.session, desk.scan.volume, self.objects.current_value())
             if desk.ready:
                 desk.layers.show_exhibit(desk.exhibit())
 
@@ -297,7 +299,7 @@ class IbisWidget(Dock):
             return "One moment…"
         if episode is not None and episode.waits:
             return "A reason, then Reject (X); or another request."
-        return "What should be segmented? Enter sends."
+        return "What should be segmented?"
 
     def _thinking(self, desk: Desk, text: str) -> None:
         if desk is self._desk:
@@ -313,10 +315,8 @@ class IbisWidget(Dock):
         self._help.show_beside(self)
 
     def _show_theme(self, _: Any = None) -> None:
-        from napari.utils.theme import get_theme
-
-        dark = bool(np.mean(get_theme(self._viewer.theme).background.as_rgb_tuple()[:3]) < 128)
-        self.set_look(colours(dark))
+        theme = get_theme(self._viewer.theme)
+        self.set_look(look_of(theme.background.as_hex(format="long"), theme.text.as_hex(format="long")))
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
         """Once the dock lies in a window there are a canvas and a status bar to write on."""
@@ -350,6 +350,7 @@ class IbisWidget(Dock):
         objects.removed.connect(lambda value: self._with_store(lambda store: store.remove_object(value)))
         objects.rule_changed.connect(lambda rule: self._with_store(lambda store: store.change_rule(rule)))
         objects.go_to.connect(lambda value: self._with_desk(lambda d: d.go_to_object(value)))
+        objects.save.connect(self._save)
         objects.correct.connect(lambda value: self._with_desk(lambda d: d.correct(value)))
         structures = read_knowledge(resource("knowledge/anatomy.toml").read_text(encoding="utf-8"))
         self.composer.set_knowledge(structures)
@@ -368,6 +369,17 @@ class IbisWidget(Dock):
         self.destroyed.connect(self._closing.close)
         self._look_for_backends()
         self._show_theme()
+
+    def _save(self) -> None:
+        """Asks where the labels should go."""
+        desk = self._desk
+        if desk is None:
+            return
+        folder = Path.cwd() if desk.scan.path is None else desk.scan.path.parent
+        proposed = folder / f"{desk.scan.volume.name}-labels.nii.gz"
+        chosen, _ = QFileDialog.getSaveFileName(self, "Save the labels", str(proposed), _FORMATS)
+        if chosen:
+            desk.save(Path(chosen))
 
     def _with_desk(self, deed: Any) -> None:
         if self._desk is not None:

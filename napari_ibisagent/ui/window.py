@@ -30,17 +30,17 @@ def open_window(scan: Path | None, *, series: str | None = None, modality: str |
     check_screen(sys.platform, os.environ)
     viewer = napari.Viewer(title="IBIS Agent")
     try:
-        fill_window(viewer, volume, scan)
+        fill_window(viewer, volume, scan, series)
     except BaseException:
         viewer.close()  # a window left open would crash Qt when the program ends
         raise
     napari.run()
 
 
-def fill_window(viewer: napari.Viewer, volume: Volume | None, path: Path | None) -> None:
+def fill_window(viewer: napari.Viewer, volume: Volume | None, path: Path | None, series: str | None = None) -> None:
     """Puts the scan and the dock into a window. Raises BackendError where the plugin is switched off."""
     if volume is not None:
-        data, attributes, _ = image_layer(volume, path)
+        data, attributes, _ = image_layer(volume, path, series)
         layer = viewer.add_image(data, **attributes)
         if not volume.is_colour:
             layer.contrast_limits_range = contrast_range(volume)

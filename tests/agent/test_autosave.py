@@ -282,11 +282,11 @@ def test_a_killed_window_loses_nothing_that_it_showed(desks, tmp_path):
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
         )
         with worker:
-            first = worker.stdout.readline()
-            time.sleep(rng.uniform(0.0, 0.3))
+            seen = b"".join(worker.stdout.readline() for _ in range(rng.randrange(1, 80)))
+            time.sleep(rng.uniform(0.0, 0.01))
             worker.kill()
             # A number that was cut while it was printed wasn't shown.
-            shown = int((first + worker.stdout.read()).rpartition(b"\n")[0].splitlines()[-1])
+            shown = int((seen + worker.stdout.read()).rpartition(b"\n")[0].splitlines()[-1])
         assert worker.returncode == -signal.SIGKILL
         found = find_earlier(REF, [folder])
         save, history = resume(found, folder, REF)
@@ -300,4 +300,4 @@ def test_a_killed_window_loses_nothing_that_it_showed(desks, tmp_path):
         desk.store.keep()
         assert read_journal(save.path) == desk.store.history
         events.append(shown)
-    assert max(events) > 10
+    assert max(events) > 30  # some were killed well into their work
