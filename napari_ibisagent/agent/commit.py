@@ -19,12 +19,16 @@ from napari_ibisagent.core.session import (
 from napari_ibisagent.core.view import View
 from napari_ibisagent.core.volume import Volume
 
+# What is called so was begun by a person without a word.
+BY_HAND = "Outlined by hand"
+
 
 def committing(
     session: Session, volume: Volume, view: View, *, number: int = -1, into: int | None = None
 ) -> Committed | None:
     """The event that makes an episode's mask an object, or None where there is no mask.
 
+    A mask that was erased to nothing takes the object's voxels on that slice away.
     ``number`` says which episode (from 0; -1: the current one). ``into`` is the label value of the object whose
     voxels on that slice it replaces; None: a new object.
     Raises OverlapError where the overlap rule or a lock forbids it, StateError where there is no such episode.
@@ -37,23 +41,29 @@ def committing(
     number %= count
     episode = session.episodes[number]
     mask = view.to_native(episode.mask_array())
-    if not mask.any():
+    if not mask.any() and (into is None or not _emptied(session, episode, into)):
         return None
     row = None if into is not None else _new_row(session, name_of(episode))
     value = row.value if row is not None else session.object_of(into or 0).value
     after = session if row is None else replace(session, objects=(*session.objects, row))
     labels = labels_in_slice(session, volume.shape, view.plane, view.index)
     kept = resolve_overlap(labels, mask, value, after)
-    if not kept.any():
+    if mask.any() and not kept.any():
         raise OverlapError(
             "Other objects hold every voxel of the mask already. Choose another overlap rule to keep it."
         )
     return Committed(Patch(value, view.plane, view.index, PackedMask.of(kept)), row, number)
 
 
+def _emptied(session: Session, episode: Episode, value: int) -> bool:
+    """Whether a person erased all of an object's mask on a slice where it has voxels."""
+    on_it = [p for p in session.patches_of(value) if (p.plane, p.index) == (episode.plane, episode.index)]
+    return episode.given is not None and episode.mask != episode.given and bool(on_it)
+
+
 def name_of(episode: Episode) -> str:
     """What an object made of this episode is called."""
-    return episode.target.full_name if episode.target else _plain(episode.prompt)
+    return episode.target.full_name if episode.target else _plain(episode.prompt) or BY_HAND
 
 
 def home_of(session: Session, episode: Episode) -> SegmentedObject | None:

@@ -37,7 +37,9 @@ def rescued(history: History, volume: Volume) -> tuple[Session, bool]:
     The flag says that the agent wasn't done with that mask. Raises OverlapError like ``committing``.
     """
     session, episode = history.session, history.session.episode
-    if episode is None or episode.outcome in (Outcome.NOT_FOUND, Outcome.FAILED) or _committed(history):
+    if episode is None or episode.outcome in (Outcome.NOT_FOUND, Outcome.FAILED):
+        return session, False
+    if episode.kept_as is not None or _committed_earlier(history):
         return session, False
     event = committing(session, volume, view_of(volume, episode.plane, episode.index))
     if event is None:
@@ -45,11 +47,11 @@ def rescued(history: History, volume: Volume) -> tuple[Session, bool]:
     return advance(session, event), episode.outcome in (None, Outcome.CANCELLED)
 
 
-def _committed(history: History) -> bool:
-    """Whether the last episode's mask is an object already."""
+def _committed_earlier(history: History) -> bool:
+    """Whether the last episode's mask is an object by an event that doesn't say whose mask it is (older journals)."""
     for node in reversed(history.path()):
         event = history.nodes[node].event
-        if isinstance(event, Committed | Prompted):
+        if isinstance(event, Prompted) or (isinstance(event, Committed) and event.episode is None):
             return isinstance(event, Committed)
     return False
 

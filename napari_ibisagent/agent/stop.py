@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from napari_ibisagent.core.actions import Action, Box, Click
-from napari_ibisagent.core.episode import Episode, Outcome, Terminated, Verdict
+from napari_ibisagent.core.episode import Author, Episode, Outcome, Step, Terminated, Verdict
 
 MAX_STEPS = 20
 SAME_CLICK_LIMIT = 3
@@ -27,7 +27,7 @@ _ABSENT = re.compile(r"^\s*(not[ _]found|not[ _]present|absent|no target)\s*[:.,
 
 def stopped(episode: Episode, limits: Limits) -> Terminated | None:
     """The event that a stop rule gives before the next turn, or None to go on."""
-    if len(episode.steps) >= limits.steps:
+    if turns_of(episode) >= limits.steps:
         return Terminated(Outcome.STEP_LIMIT, f"The limit of {limits.steps} steps was reached.")
     if _repeats(episode) >= limits.repeats:
         return Terminated(
@@ -36,13 +36,23 @@ def stopped(episode: Episode, limits: Limits) -> Terminated | None:
     return None
 
 
+def turns_of(episode: Episode) -> int:
+    """How many steps were the agent's turns: not a person's own clicks and strokes."""
+    return sum(not _own(step) for step in episode.steps)
+
+
+def _own(step: Step) -> bool:
+    return step.author is Author.HUMAN and step.verdict is Verdict.ACCEPTED
+
+
 def _repeats(episode: Episode) -> int:
     """How many of the last steps wanted the very same clicks."""
     last: tuple[Action, ...] | None = None
     count = 0
     for step in reversed(episode.steps):
         wanted = tuple(a for a in step.proposed if isinstance(a, Click | Box))
-        if not wanted or step.verdict is Verdict.OVERRIDDEN or (last is not None and wanted != last):
+        human = _own(step) or step.verdict is Verdict.OVERRIDDEN
+        if not wanted or human or (last is not None and wanted != last):
             break
         last = wanted
         count += 1

@@ -32,8 +32,6 @@ from napari_ibisagent.core.volume import Volume
 
 Listener = Callable[[Session, Session], None]
 
-BY_HAND = "Outlined by hand"
-
 
 class Store:
     """A session with its scan. Use from one thread only."""
@@ -147,19 +145,21 @@ class Store:
         self.record(Painted(PackedMask.of(replace(episode, steps=(), given=None).mask_array())))
 
     def begin_by_hand(self, plane: Plane, index: int) -> bool:
-        """Begins an episode of the human alone, unless the current one is about this slice and isn't kept yet."""
+        """Begins an episode of the human alone, without a sentence, unless the current one is about this slice and
+        isn't kept yet. Says whether it did."""
         episode = self.episode
         if episode is not None and (episode.plane, episode.index) == (plane, index) and episode.kept_as is None:
             return False
         shape = view_of(self.volume, plane, index).shape
-        self.record(Prompted(BY_HAND, plane, index, shape))
+        self.record(Prompted("", plane, index, shape))
         return True
 
     # -- objects -----------------------------------------------------------------------------------------
 
-    def keep(self, number: int = -1, *, as_new: bool = False) -> SegmentedObject | None:
-        """Makes the mask of an episode an object, or a slice of the object of its name. None: there is no mask.
+    def keep(self, number: int = -1, *, into: int | None = None, as_new: bool = False) -> SegmentedObject | None:
+        """Makes the mask of an episode an object, or a slice of one. None: there is no mask.
 
+        ``into`` is the label value of that object; None: the one of the episode's name, or a new one.
         Raises OverlapError where the rule or a lock forbids it, and then nothing has been recorded.
         """
         session = self.session
@@ -168,8 +168,9 @@ class Store:
         if not -len(session.episodes) <= number < len(session.episodes):
             raise StateError(f"There is no prompt {number + 1} to keep a mask of.")
         episode = session.episodes[number]
-        home = None if as_new else home_of(session, episode)
-        into = None if home is None else home.value
+        if into is None and not as_new:
+            home = home_of(session, episode)
+            into = None if home is None else home.value
         event = committing(session, self.volume, self.view(episode), number=number, into=into)
         if event is None:
             return None

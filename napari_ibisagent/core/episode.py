@@ -69,6 +69,7 @@ class PackedMask:
 class Prompted:
     """The user's sentence, the slice that it is about, and the mask that was there already (or none).
 
+    An empty sentence: a person began by hand, and the agent wasn't asked.
     ``located`` False: the slice is the one that was shown, and a ``Located`` is still to come.
     """
 

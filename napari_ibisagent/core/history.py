@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from napari_ibisagent.core.episode import Accepted, Author, Episode, Step
+from napari_ibisagent.core.episode import Accepted, Author, Episode, Painted, Prompted, Proposed, Step
 from napari_ibisagent.core.errors import StateError
 from napari_ibisagent.core.session import Session, SessionEvent, advance
 
@@ -119,6 +119,12 @@ class History:
             path.append(parent)
         return tuple(reversed(path))
 
+    def _opens_by_hand(self, node: int, child: int) -> bool:
+        """Whether a node only made room for what a person then did: a stroke or a click and its room are one deed."""
+        room, deed = self.nodes[node].event, self.nodes[child].event
+        by_hand = isinstance(deed, Painted) or (isinstance(deed, Proposed) and deed.author is Author.HUMAN)
+        return isinstance(room, Prompted) and not room.text and by_hand
+
     def _newest_end(self, node: int) -> int:
         """The end of the newest branch from a node."""
         newest = {found.parent: n for n, found in enumerate(self.nodes)}
@@ -131,7 +137,7 @@ class History:
         episode, event = self.nodes[node].state.episode, self.nodes[child].event
         pending = None if episode is None else episode.pending
         if pending is None or not _waits(episode):
-            return _settled(episode)
+            return _settled(episode) and not self._opens_by_hand(node, child)
         # A person's own click goes to the tool at once, unless it was placed first and moved.
         own = pending.author is Author.HUMAN and not pending.amended
         return event != Accepted(Author.AGENT) and not (own and isinstance(event, Accepted))

@@ -23,7 +23,7 @@ from napari_ibisagent.agent.autosave import Autosave, Earlier, find_earlier, res
 from napari_ibisagent.agent.checks import side_warning
 from napari_ibisagent.agent.commit import warnings_of
 from napari_ibisagent.agent.stop import Limits
-from napari_ibisagent.agent.store import BY_HAND, Store
+from napari_ibisagent.agent.store import Store
 from napari_ibisagent.core.actions import Click, PromptAction
 from napari_ibisagent.core.episode import (
     Accepted,
@@ -192,7 +192,7 @@ class Desk(QObject):  # type: ignore[misc]
         found |= {"accept", "reject", *_NUDGES, "cancel"} if episode is not None and episode.waits else set()
         found |= {"reset"} if mask else set()
         found |= {"keep"} if mask and episode is not None and episode.kept_as is None else set()
-        may_go_on = episode is not None and episode.prompt != BY_HAND and episode.kept_as is None
+        may_go_on = episode is not None and bool(episode.prompt) and episode.kept_as is None
         return frozenset(found | ({"go_on"} if may_go_on and not self.running else set()))
 
     # -- opening and closing -----------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class Desk(QObject):  # type: ignore[misc]
         with_agent = self._take_over() or waited
         self.store.paint(plane, index, native)
         self.layers.redraw()
-        if with_agent and self.episode is not None and self.episode.prompt != BY_HAND:
+        if with_agent and self.episode is not None and self.episode.prompt:
             self._run(self._bridge.passes)
 
     def reset(self) -> None:
@@ -431,8 +431,8 @@ class Desk(QObject):  # type: ignore[misc]
 
     # -- objects -----------------------------------------------------------------------------------------
 
-    def keep(self, card: Card | None = None, *, as_new: bool = False) -> None:
-        """Makes the mask of an episode an object, or a slice of the object of its name."""
+    def keep(self, card: Card | None = None, *, into: int | None = None, as_new: bool = False) -> None:
+        """Makes the mask of an episode an object, or a slice of one: of ``into``, or of the one of its name."""
         store = self.store
         number = -1 if card is None else card.episode
         if store is None or not store.session.episodes:
@@ -440,7 +440,7 @@ class Desk(QObject):  # type: ignore[misc]
         if number in (-1, len(store.session.episodes) - 1):
             self._leave_run()
         episode = store.session.episodes[number]
-        row = self._try(lambda: store.keep(number, as_new=as_new))
+        row = self._try(lambda: store.keep(number, into=into, as_new=as_new))
         if row is not None:
             kept = int(np.count_nonzero(store.session.patches_of(row.value)[-1].mask.array()))
             wanted = int(

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from napari_ibisagent.agent.store import BY_HAND
+from napari_ibisagent.agent.commit import BY_HAND
 from napari_ibisagent.core.actions import Action, Box, Click, Revert
 from napari_ibisagent.core.episode import Author, Episode, Outcome, PackedMask, Step, Verdict
 from napari_ibisagent.core.session import Session
@@ -95,16 +95,15 @@ def _episode_cards(session: Session, episode: Episode, number: int, newest: bool
 
 
 def _sentence(episode: Episode, number: int, newest: bool, scene: Scene) -> Card:
-    by_hand = episode.prompt == BY_HAND
     facts = (f"{episode.plane} slice {episode.index}",) if episode.located else ("looking for the slice",)
-    menu = [] if by_hand else [Button("ask_again", "Ask again", "Puts the sentence into the composer.")]
+    menu = [] if not episode.prompt else [Button("ask_again", "Ask again", "Puts the sentence into the composer.")]
     if newest and episode.steps:
         menu += [Button("branch", "Branch from here", "Goes back to before the first step; nothing is lost.")]
         menu += _other_branches(scene.branches.get((number, 0), ()))
     return Card(
         f"{number}",
         Kind.USER,
-        episode.prompt,
+        episode.prompt or BY_HAND,
         Tone.USER,
         number,
         0,
@@ -243,6 +242,7 @@ def _outcome(session: Session, episode: Episode, number: int) -> Card:
         title=title,
         facts=_kept(session, episode),
         buttons=_closing_buttons(session, episode),
+        menu=_homes(session, episode),
     )
 
 
@@ -258,7 +258,16 @@ def _your_turn(session: Session, episode: Episode, number: int) -> Card:
         title="Your turn",
         facts=_kept(session, episode),
         buttons=_closing_buttons(session, episode),
+        menu=_homes(session, episode),
     )
+
+
+def _homes(session: Session, episode: Episode) -> tuple[Button, ...]:
+    """Where else a mask can be kept than under its own name."""
+    if episode.mask is None or episode.kept_as is not None or _pixels(episode.mask) == 0:
+        return ()
+    known = (Button(f"keep_into:{row.value}", f"Keep into {row.name} ({row.value})") for row in session.objects)
+    return (Button("keep_new", "Keep as a new object"), *known)
 
 
 def _closing_buttons(session: Session, episode: Episode) -> tuple[Button, ...]:
@@ -267,7 +276,7 @@ def _closing_buttons(session: Session, episode: Episode) -> tuple[Button, ...]:
     if has_mask and episode.kept_as is None:
         buttons.append(Button("keep", label("keep", "Keep as object"), "Puts the mask into the object table."))
     lost = episode.outcome is Outcome.NOT_FOUND and not has_mask
-    if session.episode is episode and not lost and episode.prompt != BY_HAND and episode.kept_as is None:
+    if session.episode is episode and not lost and episode.prompt and episode.kept_as is None:
         buttons.append(Button("go_on", label("go_on", "Go on"), "The agent goes on from here."))
     return tuple(buttons)
 

@@ -149,6 +149,10 @@ class IbisWidget(Dock):
             desk.answer(intent == "resume")
         elif intent.startswith("jump:"):
             desk.jump(int(intent.removeprefix("jump:")))
+        elif intent.startswith("keep_into:"):
+            desk.keep(content, into=int(intent.removeprefix("keep_into:")))
+        elif intent == "keep_new":
+            desk.keep(content, as_new=True)
         elif intent == "ask_again":
             self.composer.setPlainText(content.text)
             self.composer.setFocus(Qt.FocusReason.OtherFocusReason)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_ibisagent.agent.stop import DEFAULT_LIMITS, MAX_STEPS, Limits, ending, stopped
+from napari_ibisagent.agent.stop import DEFAULT_LIMITS, MAX_STEPS, Limits, ending, stopped, turns_of
 from napari_ibisagent.core.actions import Box, Click, Revert
 from napari_ibisagent.core.episode import (
     Accepted,
+    Author,
     Outcome,
     Overridden,
     PackedMask,
@@ -48,6 +49,14 @@ def test_the_step_limit_counts_every_step(count):
     ended = stopped(fold(*events), Limits(steps=5))
     assert (ended is not None) == (count >= 5)
     assert ended is None or (ended.outcome is Outcome.STEP_LIMIT and "5 steps" in ended.reason)
+
+
+def test_a_persons_own_steps_are_not_the_agents():
+    own = (Proposed((A,), author=Author.HUMAN), Accepted(), Segmented(EMPTY, 0.0))
+    events = [Painted(EMPTY)] * 9 + [*own] * 9 + [*step(A)]
+    assert turns_of(fold(*events)) == 1 and stopped(fold(*events), Limits(steps=2)) is None
+    overridden = (Proposed((A,)), Overridden((B,)), Segmented(EMPTY, 0.0))
+    assert turns_of(fold(*overridden, Proposed((A,)), Rejected("no"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from playground import HIT, OUT, STOP, Desk, Locating, disc, phantom
 
-from napari_ibisagent.agent.store import BY_HAND, Store
+from napari_ibisagent.agent.commit import BY_HAND
+from napari_ibisagent.agent.store import Store
 from napari_ibisagent.core.actions import Box, Click
 from napari_ibisagent.core.episode import Accepted, Outcome, PackedMask, Prompted, Verdict
 from napari_ibisagent.core.errors import OverlapError, StateError
@@ -184,9 +185,9 @@ def test_paint_on_another_slice_begins_an_episode_of_the_humans(store):
     store.paint(Plane.AXIAL, 4, A)
     store.paint(Plane.SAGITTAL, 4, block((2, 9), (10, 40), (40, 133)))
     assert [(e.prompt, e.plane, e.index, len(e.steps)) for e in store.session.episodes] == [
-        (BY_HAND, "axial", 3, 2),
-        (BY_HAND, "axial", 4, 1),
-        (BY_HAND, "sagittal", 4, 1),
+        ("", "axial", 3, 2),
+        ("", "axial", 4, 1),
+        ("", "sagittal", 4, 1),
     ]
     native = store.view(store.episode).to_native(store.episode.mask_array())
     assert np.array_equal(native, block((2, 9), (10, 40), (40, 133)))
@@ -259,9 +260,42 @@ def test_a_kept_mask_is_gone_with_its_object(store):
     store.paint(Plane.AXIAL, 9, B)
     assert store.keep().value == row.value  # the value is free again, but the first mask isn't in it
     assert [e.kept_as for e in store.session.episodes] == [None, row.value]
-    for _ in range(4):
+    for _ in range(3):
         store.undo()
     assert store.session.episodes[0].kept_as == row.value and np.array_equal(labels(store, 3) == row.value, A)
+
+
+def test_a_first_stroke_is_one_undo(store):
+    before = store.session
+    store.paint(Plane.AXIAL, 3, A)
+    store.undo()
+    assert store.session == before
+    store.redo()
+    assert store.episode.mask is not None
+
+
+def test_a_mask_goes_into_the_object_that_is_named(store):
+    first, second = keep(store, 3, A), keep(store, 4, B, as_new=True)
+    store.paint(Plane.AXIAL, 5, C)
+    assert store.keep(into=second.value) == second
+    assert np.array_equal(labels(store, 5) == second.value, C) and not (labels(store, 5) == first.value).any()
+
+
+def test_an_object_can_be_erased_from_a_slice(store):
+    row = keep(store, 3, A)
+    store.correct(row.value)
+    store.paint(Plane.AXIAL, 3, np.zeros_like(A))
+    assert store.keep().value == row.value
+    assert not labels(store, 3).any()
+    store.undo()
+    assert np.array_equal(labels(store, 3) == row.value, A)
+
+
+def test_a_locked_object_is_not_corrected(store):
+    row = keep(store, 3, A)
+    store.change_object(replace(row, locked=True))
+    with pytest.raises(StateError, match="locked"):
+        store.correct(row.value)
 
 
 def test_painting_after_keeping_begins_anew(store):
