@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from napari_ibisagent.agent.runner import Stage, Verdicts, run, segment
+from napari_ibisagent.agent.runner import Stage, Verdicts, run, segmented
 from napari_ibisagent.agent.stop import Limits
 from napari_ibisagent.core.episode import (
     Episode,
@@ -17,9 +17,9 @@ from napari_ibisagent.core.episode import (
     Failed,
     Located,
     Outcome,
-    PackedMask,
     Proposed,
     Segmented,
+    Step,
     StepDeleted,
     Terminated,
     Thought,
@@ -99,28 +99,33 @@ def finish(episode: Episode, studio: Studio) -> Play:
     if episode.pending is None:
         raise StateError("There is no proposal to finish.")
     try:
-        result, spent = segment(episode, episode.pending.actions, studio.stage(episode).tool)
+        made = segmented(episode, episode.pending.actions, studio.stage(episode).tool)
     except BackendError as error:
         yield Failed(str(error))
         return
-    yield Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent)
+    yield made
 
 
 def delete(episode: Episode, studio: Studio, number: int) -> Play:
     """Takes step ``number`` (from 1) out; only the tool is asked, for the later steps. Raises StateError."""
-    shorter, results = before_step(episode, number), []
+    before_step(episode, number)
     try:
-        for step in episode.steps[number:]:
-            made = None
-            if went_to_tool(step):
-                result, spent = segment(shorter, step.actions, studio.stage(episode).tool)
-                made = Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent)
-                results.append(made)
-            shorter = again(shorter, step, made)
+        results = tuple(made for _, made in without(episode, number, studio.stage(episode).tool))
     except BackendError as error:
         yield Failed(str(error))
         return
-    yield StepDeleted(number, tuple(results))
+    yield StepDeleted(number, results)
+
+
+def without(episode: Episode, number: int, tool: OpenedView) -> Iterator[tuple[Step, Segmented]]:
+    """The steps after step ``number`` that went to the tool, and what it makes of each when that one is left out."""
+    shorter = before_step(episode, number)
+    for step in episode.steps[number:]:
+        made = None
+        if went_to_tool(step):
+            made = segmented(shorter, step.actions, tool)
+            yield step, made
+        shorter = again(shorter, step, made)
 
 
 def _locating(episode: Episode, studio: Studio) -> Play:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from napari_ibisagent.agent.commit import committing
-from napari_ibisagent.agent.runner import segment
+from napari_ibisagent.agent.plays import without
+from napari_ibisagent.agent.runner import segmented
 from napari_ibisagent.core.actions import Action
-from napari_ibisagent.core.episode import Outcome, PackedMask, Prompted, Segmented
+from napari_ibisagent.core.episode import Outcome, PackedMask, Prompted, Segmented, StepDeleted
 from napari_ibisagent.core.history import History
 from napari_ibisagent.core.masks import iou
 from napari_ibisagent.core.protocols import OpenedView, Segmenter
@@ -60,17 +61,24 @@ def recompute(history: History, volume: Volume, tool: Segmenter) -> Iterator[Mas
     """Checks every mask that a tool made, in the order in which they were made."""
     opened: dict[tuple[Plane, int], OpenedView] = {}
     for node in history.nodes:
-        if not isinstance(node.event, Segmented) or node.parent is None:
-            continue
-        before = history.nodes[node.parent].state.episode
-        if before is None or before.pending is None:
+        before = None if node.parent is None else history.nodes[node.parent].state.episode
+        if before is None or not isinstance(node.event, Segmented | StepDeleted):
             continue
         place = (before.plane, before.index)
         if place not in opened:
             opened[place] = tool.open(view_of(volume, *place))
-        actions = before.pending.actions
-        again = PackedMask.of(segment(before, actions, opened[place])[0].mask)
-        recorded = node.event.mask
-        same = again == recorded
-        overlap = 1.0 if same else iou(again.array(), recorded.array())
-        yield MaskCheck(before.prompt, len(before.steps) + 1, actions, same, overlap)
+        if isinstance(node.event, StepDeleted):
+            number, made = node.event.number, without(before, node.event.number, opened[place])
+            for at, ((step, again), recorded) in enumerate(zip(made, node.event.again, strict=True)):
+                yield _compared(before.prompt, number + at, step.actions, again.mask, recorded.mask)
+        elif before.pending is not None:
+            actions = before.pending.actions
+            again = segmented(before, actions, opened[place])
+            yield _compared(before.prompt, len(before.steps) + 1, actions, again.mask, node.event.mask)
+
+
+def _compared(
+    prompt: str, step: int, actions: tuple[Action, ...], again: PackedMask, recorded: PackedMask
+) -> MaskCheck:
+    same = again == recorded
+    return MaskCheck(prompt, step, actions, same, 1.0 if same else iou(again.array(), recorded.array()))

@@ -169,13 +169,18 @@ class _Play:
             return False
         if self._cancelled():
             raise CancelledError("Cancelled by the user.")
-        result, spent = segment(self.episode, pending.actions, self._stage.tool)
-        yield from self.tell(Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent))
+        yield from self.tell(segmented(self.episode, pending.actions, self._stage.tool))
         return not pending.amended
 
     def _end(self, turn: Turn) -> Generator[EpisodeEvent, Verdicts | None, None]:
         has_mask = bool(self.episode.mask_array().any())
         yield from self.tell(ending(turn.says_absent, has_mask, turn.answer))
+
+
+def segmented(episode: Episode, actions: tuple[Action, ...], tool: OpenedView) -> Segmented:
+    """The event of what the tool makes of ``actions``; its score is rounded as the journal keeps it."""
+    result, spent = segment(episode, actions, tool)
+    return Segmented(PackedMask.of(result.mask), round(float(result.score), 4), spent)
 
 
 def segment(episode: Episode, actions: tuple[Action, ...], tool: OpenedView) -> tuple[Segmentation, float]:

@@ -378,7 +378,9 @@ def _located(episode: Episode, event: Located) -> Episode:
 def _proposed(episode: Episode, event: Proposed) -> Episode:
     if episode.pending is not None:
         raise StateError("A proposal is already waiting for its verdict.")
-    turn = Turn(episode.thought, event.actions, event.answer)
+    # What the agent thought last isn't a person's reason for their own click.
+    thought = episode.thought if event.author is Author.AGENT else ""
+    turn = Turn(thought, event.actions, event.answer)
     pending = Pending(turn, event.ms, event.author, actions=event.actions)
     return replace(_reopened(episode), pending=pending, thought="")
 

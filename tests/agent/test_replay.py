@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from playground import HIT, MISS, OUT, REVERT, SIDE, STOP, disc, prompted, stage, volume
 
+from napari_ibisagent.agent.plays import Studio, delete
 from napari_ibisagent.agent.recorder import Recorder
 from napari_ibisagent.agent.replay import recompute
 from napari_ibisagent.agent.runner import run
@@ -16,6 +17,7 @@ from napari_ibisagent.core.history import History
 from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.session import Opened
 from napari_ibisagent.io.scanref import scan_ref
+from napari_ibisagent.policies import scripted
 from napari_ibisagent.segmenters import embedded
 
 
@@ -79,6 +81,19 @@ class Thicker:
         mask = self._tool.segment(prompts, prior).mask.copy()
         mask[0] = ~mask[0]
         return Segmentation(mask, 0.5)
+
+
+def test_the_masks_after_a_deleted_step_are_checked_too():
+    recorder = Recorder()
+    recorder.record(Opened(scan_ref(volume(), Path("disc.png")), "scripted", "embedded"))
+    recorder.record(prompted())
+    play(recorder, HIT, OUT, MISS, STOP)
+    tool = embedded.build()
+    studio = Studio(volume(), scripted.build([STOP]), tool)
+    for event in delete(recorder.session.episode, studio, 2):
+        recorder.record(event)
+    checks = list(recompute(recorder.history, volume(), tool))
+    assert len(checks) == 4 and checks[-1].step == 2 and all(check.identical for check in checks)
 
 
 def test_another_tool_is_told_apart():
