@@ -146,17 +146,29 @@ def _sums_in(labels: NDArray[Any], image: NDArray[Any] | None) -> _Sums:
     # Most rows are empty, and looking for voxels in all of them would take most of the time.
     used = slice(int(rows[0]), int(rows[-1]) + 1)
     places = np.nonzero(labels[used])
-    values = labels[used][places]
+    return _counts(labels[used][places], None if image is None else image[used][places])
+
+
+def _counts(values: NDArray[Any], weights: NDArray[Any] | None) -> _Sums:
+    """Sums of voxels (N,): their label values, and their intensities where they are asked for. 0 is no label."""
     counts = np.bincount(values)
-    sums = np.zeros(counts.size) if image is None else np.bincount(values, weights=image[used][places])
-    return {int(value): (int(counts[value]), float(sums[value])) for value in np.flatnonzero(counts)}
+    sums = np.zeros(counts.size) if weights is None else np.bincount(values, weights=weights)
+    return {int(value): (int(counts[value]), float(sums[value])) for value in np.flatnonzero(counts) if value}
 
 
 def _drawn_whole(session: Session, volume: Volume) -> Iterator[_Sums]:
-    """The sums of every axial slice, where patches of different planes cross each other."""
+    """The sums of every patch, where patches of different planes cross each other.
+
+    Each voxel is taken out once it was counted. So only voxels of patches are looked at, never all of the volume.
+    """
     labels = labels_of(session, volume.shape)
-    for index in np.flatnonzero(labels.any(axis=(1, 2))):
-        yield _sums_in(labels[index], volume.data[index] if has_hu(volume) else None)
+    for patch in session.patches:
+        if isinstance(patch, Patch):
+            mask = patch.mask.array()
+            image = slice_of(volume.data, patch.plane, patch.index)[mask] if has_hu(volume) else None
+            region = slice_of(labels, patch.plane, patch.index)
+            yield _counts(region[mask], image)
+            region[mask] = 0
 
 
 def _added_up(parts: Iterator[_Sums]) -> _Sums:

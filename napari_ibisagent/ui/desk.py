@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,8 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_ibisagent.agent import plays
-from napari_ibisagent.agent.autosave import Autosave, Earlier, find_earlier, resume
-from napari_ibisagent.agent.checks import side_warning
-from napari_ibisagent.agent.commit import warnings_of
-from napari_ibisagent.agent.stop import Limits
+from napari_ibisagent.agent.autosave import Autosave
+from napari_ibisagent.agent.stop import Limits, turns_of
 from napari_ibisagent.agent.store import Store
 from napari_ibisagent.core.actions import Click, PromptAction
 from napari_ibisagent.core.episode import (
@@ -39,16 +37,17 @@ from napari_ibisagent.core.episode import (
     Terminated,
 )
 from napari_ibisagent.core.errors import IbisError
-from napari_ibisagent.core.history import Reverted
-from napari_ibisagent.core.session import Opened, ScanRef, Session, labels_of
-from napari_ibisagent.core.view import AXES, Plane, view_of
-from napari_ibisagent.io.labels import Saved, write_labels
-from napari_ibisagent.io.scanref import scan_ref
+from napari_ibisagent.core.history import History, Reverted
+from napari_ibisagent.core.session import Opened, Session
+from napari_ibisagent.core.view import Plane, view_of
+from napari_ibisagent.io.labels import Saved
 from napari_ibisagent.ui.backends import Backends
 from napari_ibisagent.ui.bridge import Bridge
-from napari_ibisagent.ui.cards import Button, Card, Kind, Tone
+from napari_ibisagent.ui.cards import Card, Tone
 from napari_ibisagent.ui.exhibit import Exhibit, Shown, exhibit_of
 from napari_ibisagent.ui.layers import ScanLayers
+from napari_ibisagent.ui.opener import Opener
+from napari_ibisagent.ui.outlook import pixel_mm2, possible, question, status_of, warnings_now
 from napari_ibisagent.ui.scan import Scan
 from napari_ibisagent.ui.story import Scene, note, readable, story_of
 
@@ -86,11 +85,9 @@ class Desk(QObject):  # type: ignore[misc]
         self.review, self.steps, self.positive = True, 20, True
         self.shown: Shown | None = None
         self._backends = backends
-        self._folders = folders
-        self._ref: ScanRef | None = None
-        self._earlier: Earlier | None = None
         self._autosave: Autosave | None = None
         self._studio: plays.Studio | None = None
+        self._known_branches: tuple[History, dict[tuple[int, int], tuple[int, ...]]] | None = None
         self._limit = 0
         self._asked_agent = False
         self._then_go_on = False
@@ -102,13 +99,15 @@ class Desk(QObject):  # type: ignore[misc]
         self._bridge.happened.connect(self._happened)
         self._bridge.typed.connect(self._typed)
         self._bridge.ended.connect(self._ended)
-        self._opener = Bridge(locks[1], self)
-        self._opener.happened.connect(self._opened)
-        self._opener.ended.connect(self._not_opened)
+        self.opener = Opener(scan, folders, locks[1], self)
+        self.opener.opened.connect(self._opened)
+        self.opener.asked.connect(self.changed)
+        self.opener.refused.connect(self._refused)
+        self.opener.saved.connect(self._saved)
+        self.opener.not_saved.connect(lambda problem: self._say("saved", f"Not saved: {problem}", Tone.BAD))
         self.layers.painted.connect(self.paint)
         self.layers.clicked.connect(self.click)
         self.layers.moved.connect(self.move)
-        self._opener.start(lambda _: self._recognise())
 
     # -- what there is to show ---------------------------------------------------------------------------
 
@@ -138,7 +137,7 @@ class Desk(QObject):  # type: ignore[misc]
         episode = self.episode
         if episode is None or not episode.located or self._limit in (0, _REVIEW_LIMIT):
             return 0, 0
-        return len(episode.steps), self._limit
+        return turns_of(episode), self._limit
 
     @property
     def trouble(self) -> str:
@@ -147,17 +146,9 @@ class Desk(QObject):  # type: ignore[misc]
 
     def status(self) -> str:
         """What goes on, in a few words."""
-        episode = self.episode
         if self.store is None:
-            return "Waits for your answer." if self._earlier is not None else "Looking at the scan…"
-        if self.running:
-            if episode is not None and not episode.located:
-                return "Looking for the slice…"
-            waits_for_tool = episode is not None and episode.pending is not None
-            return "The tool is at work…" if waits_for_tool else "The agent thinks…"
-        if episode is not None and episode.waits:
-            return "Waits for your word on the click."
-        return "Ready."
+            return "Waits for your answer." if self.opener.earlier is not None else "Looking at the scan…"
+        return status_of(self.episode, self.running)
 
     def exhibit(self) -> Exhibit | None:
         """What the canvas shows."""
@@ -167,101 +158,49 @@ class Desk(QObject):  # type: ignore[misc]
         """What the conversation shows."""
         store = self.store
         if store is None:
-            return (*self._notes, *((_question(self._earlier),) if self._earlier is not None else ()))
+            earlier = self.opener.earlier
+            return self._notes if earlier is None else (*self._notes, question(earlier))
         episodes = enumerate(store.session.episodes)
         scene = Scene(
             running=self.running,
             shown=self.shown,
-            pixel_mm2={number: self._pixel_mm2(episode.plane) for number, episode in episodes},
+            pixel_mm2={number: pixel_mm2(store.volume, episode.plane) for number, episode in episodes},
             branches=self._branches(store),
-            warnings=self._warnings(store),
+            warnings=warnings_now(store),
             notes=self._notes,
         )
         return story_of(store.session, scene)
 
     def can(self) -> frozenset[str]:
         """The intents that can be done now."""
-        store, episode = self.store, self.episode
-        if store is None:
-            return frozenset()
-        found = {"point", "box", "brush", "erase", "lasso", "place", "write"}
-        mask = episode is not None and (episode.mask is not None or bool(episode.prompts))
-        found |= {"undo"} if store.history.undo() is not None else set()
-        found |= {"redo"} if store.history.redo() is not None else set()
-        found |= {"cancel", "pause"} if self.running else set()
-        found |= {"accept", "reject", *_NUDGES, "cancel"} if episode is not None and episode.waits else set()
-        found |= {"reset"} if mask else set()
-        found |= {"keep"} if mask and episode is not None and episode.kept_as is None else set()
-        may_go_on = episode is not None and bool(episode.prompt) and episode.kept_as is None
-        return frozenset(found | ({"go_on"} if may_go_on and not self.running else set()))
+        return possible(self.store, self.running)
 
     # -- opening and closing -----------------------------------------------------------------------------
 
     def answer(self, resume_it: bool) -> None:
         """The user's answer to whether an earlier session is to be gone on with."""
-        earlier, ref = self._earlier, self._ref
-        if earlier is None or ref is None:
-            return
-        self._earlier = None
-        if resume_it:
-            self._opener.start(lambda _: iter((resume(earlier, self._folders[0], ref),)))
-        else:
-            self._begin()
+        self.opener.answer(resume_it)
         self.changed.emit()
 
     def close(self) -> None:
         """Ends what runs and lets go of the journal; nothing that was done is lost."""
         self._bridge.drop()
-        self._opener.drop()
+        self.opener.close()
         if self._autosave is not None:
             self._autosave.close()
 
-    def _recognise(self) -> Iterator[Any]:
-        """In the worker: the scan's checksum, and whether there is an earlier session on it."""
-        ref = scan_ref(self.scan.volume, self.scan.path or Path(self.scan.volume.name), self.scan.series)
-        if self.scan.path is None:
-            ref = replace(ref, path="")
-        yield ref
-        yield find_earlier(ref, self._folders)
-
-    def _opened(self, found: Any) -> None:
-        """What the opener's worker has found or done."""
-        if isinstance(found, Saved):
-            self._saved(found)
-        elif isinstance(found, ScanRef):
-            self._ref = found
-        elif isinstance(found, Earlier):
-            self._earlier = found
-        elif isinstance(found, tuple):
-            self._start(*found)
-            self._go_to_episode()
-        else:
-            self._begin()
-        self.changed.emit()
-
-    def _not_opened(self, problem: str) -> None:
-        if problem and self.store is not None:
-            self._say("saved", f"Not saved: {problem}", Tone.BAD)
-        elif problem:
-            self._say(
-                "opening", f"The earlier session can't be gone on with: {problem} It stays where it is.", Tone.CARE
-            )
-            self._begin()
-
-    def _begin(self) -> None:
-        """A new session."""
-        if self._ref is None or self.store is not None:
-            return
-        autosave = Autosave(self._folders[0], self._ref)
-        self._start(autosave, None)
-        if self.store is not None:
-            self.store.record(Opened(self._ref, self.policy, self.segmenter))
-
-    def _start(self, autosave: Autosave, history: Any) -> None:
+    def _opened(self, autosave: Autosave, history: History | None) -> None:
         self._autosave = autosave
         self.store = Store(self.scan.volume, history, autosave)
         self.store.subscribe(self._changed)
         self._changed(Session(), self.store.session)
+        if history is None and self.opener.ref is not None:
+            self.store.record(Opened(self.opener.ref, self.policy, self.segmenter))
+        self._go_to_episode()
+
+    def _refused(self, problem: str) -> None:
+        text = f"The earlier session can't be gone on with: {problem} It stays where it is."
+        self._say("opening", text, Tone.CARE)
 
     # -- asking and the gate -----------------------------------------------------------------------------
 
@@ -321,7 +260,8 @@ class Desk(QObject):  # type: ignore[misc]
         """Review each step, or run; also in the middle of a run."""
         self.review = review
         self._bridge.allow(0 if review else math.inf)
-        if not review and not self.running and self.episode is not None and self.episode.waits:
+        pending = None if self.episode is None else self.episode.pending
+        if not review and not self.running and pending is not None and pending.author is Author.AGENT:
             self.go_on()
         self.changed.emit()
 
@@ -467,15 +407,8 @@ class Desk(QObject):  # type: ignore[misc]
         self._go_to_episode()
 
     def save(self, path: Path) -> None:
-        """Writes the labels on the scan's own grid, in a worker; the user hears where they went."""
-        session, scan = self.session, self.scan
-
-        def write(_: plays.Ears) -> Iterator[Any]:
-            names = {row.value: row.name for row in session.objects}
-            protect = () if scan.path is None else (scan.path,)
-            yield write_labels(labels_of(session, scan.volume.shape), scan.volume, path, names=names, protect=protect)
-
-        self._opener.start(write)
+        """Writes the labels on the scan's own grid; the user hears where they went."""
+        self.opener.save(self.session, path)
 
     def _saved(self, saved: Saved) -> None:
         text = f"Saved as {saved.path}."
@@ -495,8 +428,8 @@ class Desk(QObject):  # type: ignore[misc]
         self.policy, self.segmenter = policy, segmenter
         self._leave_run()
         self._studio = None
-        if self.store is not None and self._ref is not None:
-            self.store.record(Opened(self._ref, policy, segmenter))
+        if self.store is not None and self.opener.ref is not None:
+            self.store.record(Opened(self.opener.ref, policy, segmenter))
 
     def _studio_now(self) -> plays.Studio:
         """In the worker: loads the backends at their first use."""
@@ -511,7 +444,7 @@ class Desk(QObject):  # type: ignore[misc]
         """The agent plays on from the state as it is."""
         if self.store is None or self.episode is None:
             return
-        episode, done = self.episode, len(self.episode.steps)
+        episode, done = self.episode, turns_of(self.episode)
         self._limit = done + self.steps if not self.review else _REVIEW_LIMIT
         limits = Limits(max(self._limit, done + 1))
         self._bridge.allow(passes if passes is not None else (0 if self.review else math.inf))
@@ -641,43 +574,22 @@ class Desk(QObject):  # type: ignore[misc]
         """The slice that is shown; the middle axial one in 3D."""
         return self.layers.place() or (Plane.AXIAL, self.scan.volume.shape[0] // 2)
 
-    def _pixel_mm2(self, plane: Plane) -> float | None:
-        volume = self.scan.volume
-        if not volume.has_spacing:
-            return None
-        _, row, column = AXES[plane]
-        return min(volume.spacing_mm[row], volume.spacing_mm[column]) ** 2
-
     def _branches(self, store: Store) -> dict[tuple[int, int], tuple[int, ...]]:
-        """Where other branches of the current episode end."""
-        if self.episode is None or len(store.history.nodes) == len(store.history.path()):
-            return {}
-        number = len(store.session.episodes) - 1
-        found = {(number, n): store.other_branches(number, n) for n in range(len(self.episode.steps) + 1)}
-        return {place: ends for place, ends in found.items() if ends}
+        """Where other branches of the current episode end; looked for once for each state of the history."""
+        history = store.history
+        if self._known_branches is None or self._known_branches[0] is not history:
+            self._known_branches = (history, _branches_of(store))
+        return self._known_branches[1]
 
-    def _warnings(self, store: Store) -> tuple[str, ...]:
-        """The wrong side is told at once, the rest at the end."""
-        episode = store.episode
-        if episode is None or episode.mask is None or not episode.located:
-            return ()
-        view = store.view(episode)
-        if episode.outcome is not None:
-            return warnings_of(episode, store.volume, view)
-        warning = side_warning(store.volume, view, view.to_native(episode.mask_array()), episode.target)
-        return () if warning is None or "one side only" in warning else (warning,)
+
+def _branches_of(store: Store) -> dict[tuple[int, int], tuple[int, ...]]:
+    history, episode = store.history, store.episode
+    if episode is None or len(history.nodes) == len(history.path()):
+        return {}
+    number = len(store.session.episodes) - 1
+    found = {(number, step): store.other_branches(number, step) for step in range(len(episode.steps) + 1)}
+    return {place: ends for place, ends in found.items() if ends}
 
 
 def _shifted(click: Click, dx: float, dy: float) -> Click:
     return replace(click, x=min(max(round(click.x + dx, 4), 0.0), 1.0), y=min(max(round(click.y + dy, 4), 0.0), 1.0))
-
-
-def _question(earlier: Earlier) -> Card:
-    prompts = f"{earlier.prompts} {'request' if earlier.prompts == 1 else 'requests'}"
-    objects = f"{earlier.objects} {'object' if earlier.objects == 1 else 'objects'}"
-    buttons = (
-        Button("resume", "Resume", "Brings back the conversation, the masks and the objects."),
-        Button("anew", "Start anew", "The earlier session stays on the disk."),
-    )
-    text = f"There is an earlier session on this scan, with {prompts} and {objects}. Go on with it?"
-    return Card("question", Kind.QUESTION, text, Tone.CARE, title="Resume?", buttons=buttons)

@@ -210,18 +210,18 @@ class ScanLayers(QObject):  # type: ignore[misc]
                 return
             layer = self._make_clicks()
         clicks = [mark.action for mark in marks if isinstance(mark.action, Click)]
-        layer.data = np.array([view.voxel_of(click.x, click.y) for click in clicks]).reshape(-1, 3)
+        _put(layer, "data", np.array([view.voxel_of(click.x, click.y) for click in clicks]).reshape(-1, 3))
         if not clicks:
             return
-        colours = [_rgba(POSITIVE if click.positive else NEGATIVE) for click in clicks]
-        layer.face_color = [
-            colour if mark.done or mark.author is Author.HUMAN else (0, 0, 0, 0)
-            for colour, mark in zip(colours, marks, strict=True)
-        ]
-        layer.border_color = colours
-        layer.symbol = ["disc" if mark.author is Author.AGENT else "cross" for mark in marks]
-        layer.size = _CLICK_SIZE
-        layer.features = {"step": [str(mark.number) for mark in marks]}
+        colours = np.array([_rgba(POSITIVE if click.positive else NEGATIVE) for click in clicks])
+        filled = np.array([mark.done or mark.author is Author.HUMAN for mark in marks])
+        _put(layer, "face_color", colours * filled[:, np.newaxis])
+        _put(layer, "border_color", colours)
+        _put(layer, "symbol", np.array(["disc" if mark.author is Author.AGENT else "cross" for mark in marks]))
+        _put(layer, "size", np.full(len(marks), _CLICK_SIZE))
+        numbers = [str(mark.number) for mark in marks]
+        if list(layer.features["step"]) != numbers:
+            layer.features = {"step": numbers}
 
     def _draw_boxes(self, marks: list[Mark], view: View) -> None:
         layer = self._there().get(_BOXES)
@@ -382,6 +382,12 @@ class ScanLayers(QObject):  # type: ignore[misc]
 
 def _clicks_of(exhibit: Exhibit | None) -> list[Mark]:
     return [] if exhibit is None else [mark for mark in exhibit.marks if isinstance(mark.action, Click)]
+
+
+def _put(layer: Any, name: str, value: Any) -> None:
+    """Sets an attribute where it differs: napari draws the whole layer again for each one, some ms a time."""
+    if not np.array_equal(np.asarray(getattr(layer, name)).astype(value.dtype), value):
+        setattr(layer, name, value)
 
 
 def _same_mask(one: Exhibit, other: Exhibit) -> bool:

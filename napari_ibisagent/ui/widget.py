@@ -17,7 +17,7 @@ import numpy as np
 from napari.layers import Image
 from napari.utils.theme import get_theme
 from platformdirs import user_data_path
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QMainWindow
 
@@ -81,9 +81,11 @@ class IbisWidget(Dock):
             lambda: None if self._desk is None else self._desk.exhibit(),
             self,
         )
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.timeout.connect(self.refresh)
+        self._later, self._then = QTimer(self), QTimer(self)
+        for timer, show in ((self._later, self._show_dock), (self._then, self._show_canvas)):
+            timer.setSingleShot(True)
+            timer.timeout.connect(show)
+        self._later.timeout.connect(partial(self._then.start, 0))
         self._wire()
         for layer in tuple(napari_viewer.layers):
             self._adopt(layer)
@@ -256,6 +258,10 @@ class IbisWidget(Dock):
 
     def refresh(self) -> None:
         """Brings everything to the state as it is."""
+        self._show_dock()
+        self._show_canvas()
+
+    def _show_dock(self) -> None:
         desk = self._desk
         self.show_front(self._front_now())
         if desk is None:
@@ -263,11 +269,16 @@ class IbisWidget(Dock):
         else:
             self.conversation.show_cards((*self._notes, *desk.cards()))
             self.objects.show_objects(desk.session, desk.scan.volume, self.objects.current_value())
-            if desk.ready:
-                desk.layers.show_exhibit(desk.exhibit())
+
+    def _show_canvas(self) -> None:
+        if self._desk is not None and self._desk.ready:
+            self._desk.layers.show_exhibit(self._desk.exhibit())
 
     def _changed(self, _: Any = None) -> None:
-        """Several events of one turn of the event loop are shown once."""
+        """Several events of one turn of the event loop are shown once: in the dock, and on the canvas in a later turn.
+
+        Each takes some 20 ms; together with the painting that follows they would hold the window up.
+        """
         if not self._later.isActive():
             self._later.start(0)
 
@@ -330,6 +341,12 @@ class IbisWidget(Dock):
             self._compass = Compass(self._viewer, window)
             self._closing.callback(self._compass.close)
             self._compass.set_scan(None if self._desk is None else self._desk.image)
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        """The cross of the dock only takes the widget out of the window; its session and its keys end with it."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.close_session()
 
     # -- setting up --------------------------------------------------------------------------------------
 

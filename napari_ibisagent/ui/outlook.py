@@ -1,0 +1,81 @@
+"""What the dock says of a desk: what goes on, what can be done now, what to be warned of. Pure; knows no toolkit."""
+
+from __future__ import annotations
+
+from napari_ibisagent.agent.autosave import Earlier
+from napari_ibisagent.agent.checks import side_warning
+from napari_ibisagent.agent.commit import warnings_of
+from napari_ibisagent.agent.store import Store
+from napari_ibisagent.core.episode import Episode
+from napari_ibisagent.core.target import Side
+from napari_ibisagent.core.view import AXES, Plane
+from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.ui.cards import Button, Card, Kind, Tone
+
+_ALWAYS = frozenset(("point", "box", "brush", "erase", "lasso", "place", "write"))
+_GATE = frozenset(("accept", "reject", "nudge_up", "nudge_down", "nudge_left", "nudge_right", "cancel"))
+
+
+def status_of(episode: Episode | None, running: bool) -> str:
+    """What goes on, in a few words."""
+    if running:
+        if episode is not None and not episode.located:
+            return "Looking for the slice…"
+        for_tool = episode is not None and episode.pending is not None
+        return "The tool is at work…" if for_tool else "The agent thinks…"
+    if episode is not None and episode.waits:
+        return "Waits for your word on the click."
+    return "Ready."
+
+
+def possible(store: Store | None, running: bool) -> frozenset[str]:
+    """The intents that can be done now."""
+    if store is None:
+        return frozenset()
+    episode = store.episode
+    found = set(_ALWAYS)
+    found |= {"undo"} if store.history.undo() is not None else set()
+    found |= {"redo"} if store.history.redo() is not None else set()
+    found |= {"cancel", "pause"} if running else set()
+    if episode is None:
+        return frozenset(found)
+    found |= _GATE if episode.waits else set()
+    has_mask = episode.mask is not None
+    found |= {"reset"} if has_mask or episode.prompts else set()
+    found |= {"keep"} if has_mask and episode.kept_as is None else set()
+    found |= {"go_on"} if episode.prompt and episode.kept_as is None and not running else set()
+    return frozenset(found)
+
+
+def warnings_now(store: Store) -> tuple[str, ...]:
+    """What to be warned of in the mask on the table. The wrong side is told at once, the rest at the end."""
+    episode = store.episode
+    if episode is None or episode.mask is None or not episode.located:
+        return ()
+    view = store.view(episode)
+    if episode.outcome is not None:
+        return warnings_of(episode, store.volume, view)
+    if episode.target is None or episode.target.side not in (Side.LEFT, Side.RIGHT):
+        return ()
+    warning = side_warning(store.volume, view, view.to_native(episode.mask_array()), episode.target)
+    return () if warning is None else (warning,)
+
+
+def pixel_mm2(volume: Volume, plane: Plane) -> float | None:
+    """The area of a pixel of a view of that plane, None where the scan states no size."""
+    if not volume.has_spacing:
+        return None
+    _, row, column = AXES[plane]
+    return min(volume.spacing_mm[row], volume.spacing_mm[column]) ** 2
+
+
+def question(earlier: Earlier) -> Card:
+    """Whether an earlier session is to be gone on with."""
+    prompts = f"{earlier.prompts} {'request' if earlier.prompts == 1 else 'requests'}"
+    objects = f"{earlier.objects} {'object' if earlier.objects == 1 else 'objects'}"
+    buttons = (
+        Button("resume", "Resume", "Brings back the conversation, the masks and the objects."),
+        Button("anew", "Start anew", "The earlier session stays on the disk."),
+    )
+    text = f"There is an earlier session on this scan, with {prompts} and {objects}. Go on with it?"
+    return Card("question", Kind.QUESTION, text, Tone.CARE, title="Resume?", buttons=buttons)
