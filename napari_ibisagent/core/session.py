@@ -249,8 +249,15 @@ def labels_of(session: Session, shape: tuple[int, int, int]) -> NDArray[Any]:
     """The labels (Z, Y, X) of a session, as uint8 where that is enough, else uint16."""
     most = max((patch.value for patch in session.patches), default=0)
     labels = np.zeros(shape, np.uint8 if most < 256 else np.uint16)
+    drawn: dict[int, list[Patch]] = {}
     for patch in session.patches:
-        draw_patch(labels, patch)
+        if isinstance(patch, Patch):
+            draw_patch(labels, patch)
+            drawn.setdefault(patch.value, []).append(patch)
+            continue
+        # A pass over the whole volume would touch memory that is still empty, and take 50 ms and more.
+        for known in drawn.pop(patch.value, ()):
+            draw_patch(slice_of(labels, known.plane, known.index), patch)
     return labels
 
 

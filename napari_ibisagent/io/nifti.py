@@ -90,8 +90,20 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
         if not compressed:
             yield file, False
             return
-        with gzip.GzipFile(fileobj=file) as unpacked:
+        with _Unpacked(fileobj=file) as unpacked:
             yield cast(IO[bytes], unpacked), True
+
+
+class _Unpacked(gzip.GzipFile):
+    """A gzip stream that fills a buffer piece by piece; Python's own unpacks all of it into a second one first."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills ``buffer`` as far as the stream goes; returns the number of bytes."""
+        room, done = memoryview(buffer).cast("B"), 0
+        while piece := self.read(min(_CHUNK_BYTES, len(room) - done)):
+            room[done : done + len(piece)] = piece
+            done += len(piece)
+        return done
 
 
 def _kind(path: Path, stream: IO[bytes]) -> Any:

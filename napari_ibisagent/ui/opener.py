@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ class Opener(QObject):  # type: ignore[misc]
 
     def _recognise(self) -> Iterator[Any]:
         """In the worker: the scan's checksum, and whether there is an earlier session on it."""
+        import_module("pandas")  # napari asks for it with the first clicks; the window would stand still for 0.3 s
         scan = self._scan
         ref = scan_ref(scan.volume, scan.path or Path(scan.volume.name), scan.series)
         ref = ref if scan.path is not None else replace(ref, path="")
