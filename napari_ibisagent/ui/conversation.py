@@ -226,7 +226,10 @@ class Conversation(QScrollArea):  # type: ignore[misc]
         return keys.index(self._at) if self._at in keys else len(keys) - 1
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Up, Down, Home and End go from card to card."""
+        """Up, Down, Home and End go from card to card; with Shift they are the dock's."""
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            event.ignore()
+            return
         key, last = event.key(), len(self._column.slots) - 1
         if last < 0 or (key not in _MOVES and key not in _ENDS):
             super().keyPressEvent(event)

@@ -83,6 +83,7 @@ class Desk(QObject):  # type: ignore[misc]
         self.store: Store | None = None
         self.policy = self.segmenter = "embedded"
         self.review, self.steps, self.positive = True, 20, True
+        self.in_front = False
         self.shown: Shown | None = None
         self._backends = backends
         self._autosave: Autosave | None = None
@@ -185,6 +186,7 @@ class Desk(QObject):  # type: ignore[misc]
     def close(self) -> None:
         """Ends what runs and lets go of the journal; nothing that was done is lost."""
         self._bridge.drop()
+        self.layers.close()
         self.opener.close()
         if self._autosave is not None:
             self._autosave.close()
@@ -193,6 +195,7 @@ class Desk(QObject):  # type: ignore[misc]
         self._autosave = autosave
         self.store = Store(self.scan.volume, history, autosave)
         self.store.subscribe(self._changed)
+        self.layers.prepare()
         self._changed(Session(), self.store.session)
         if history is None and self.opener.ref is not None:
             self.store.record(Opened(self.opener.ref, self.policy, self.segmenter))
@@ -526,8 +529,9 @@ class Desk(QObject):  # type: ignore[misc]
 
     def _leave_episode(self) -> None:
         """Ends the current episode where it is still open."""
-        self._leave_run()
-        if self.store is not None and self.episode is not None and self.episode.waits:
+        running = self._leave_run()
+        episode = self.episode
+        if self.store is not None and episode is not None and episode.outcome is None and (running or episode.waits):
             self.store.record(Terminated(Outcome.CANCELLED, "You went on to something else."))
 
     def _take_over(self) -> bool:
@@ -567,7 +571,8 @@ class Desk(QObject):  # type: ignore[misc]
         self.changed.emit()
 
     def _go_to_episode(self) -> None:
-        if self.episode is not None:
+        """Shows the slice of the current episode; a scan in the back doesn't move the view."""
+        if self.episode is not None and self.in_front:
             self.layers.go_to(self.episode.plane, self.episode.index)
 
     def _place(self) -> tuple[Plane, int]:

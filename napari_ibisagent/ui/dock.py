@@ -204,7 +204,9 @@ class Dock(QWidget):  # type: ignore[misc]
         front = self._front
         self.status.setText(front.trouble or front.status)
         colour = self._look.bad if front.trouble else self._look.muted
-        self.status.setStyleSheet(f"color: {colour};")
+        style = f"color: {colour};"
+        if self.status.styleSheet() != style:  # setting one costs some ms
+            self.status.setStyleSheet(style)
 
     def _show_sign(self) -> None:
         positive = self._front.positive

@@ -1,35 +1,35 @@
 """The layers of a scan: clicks, boxes, the working mask, the committed labels. They show state and keep none.
 
-A layer is made when it is first needed, and again when a person has deleted it. What a person paints is told as an
-intent and then drawn anew from the state. No two layers are ever removed within one turn of the event loop: napari
-0.9.2 draws freed buffers then, which ends the process.
+What a person paints is told as an intent and then drawn anew from the state. The mask and the clicks are made when
+the session opens and hidden until they are needed: napari needs some 0.1 s for each, which a run must not wait for.
+A layer that a person has deleted is made again when there is something to show.
+
+No two layers are ever removed within one turn of the event loop: napari 0.9.2 draws freed buffers then, which ends
+the process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ibisagent.core.actions import Box, Click
 from napari_ibisagent.core.episode import Author
-from napari_ibisagent.core.overlay import NEGATIVE, POSITIVE
-from napari_ibisagent.core.session import Patch, Session, labels_in_slice, labels_of
+from napari_ibisagent.core.session import Session, labels_of
 from napari_ibisagent.core.view import AXES, Plane, View, slice_of, view_of
+from napari_ibisagent.ui import drawing
 from napari_ibisagent.ui.exhibit import Exhibit, Mark
-from napari_ibisagent.ui.scan import NAMES, SCAN, Scan
+from napari_ibisagent.ui.scan import NAMES, SCAN, Scan, scan_of
 
-# Small in the data, so that the slice slider keeps the scan's own range; the canvas shows this many pixels.
-_CLICK_SIZE, _CLICK_PIXELS = 0.5, 14
-_WORKING_COLOUR = "#22c322"
-# Told apart from black, grey, white and the masks alike.
-_NUMBER_COLOUR = "#f03cd6"
-_WORKING, _CLICKS, _BOXES, _LABELS = "mask", "clicks", "boxes", "labels"
+# Where a layer's metadata say which of the scan's layers it is; from the bottom to the top.
+_ROLE = "ibisagent_layer"
+_LABELS, _WORKING, _BOXES, _CLICKS = _ORDER = ("labels", "mask", "boxes", "clicks")
 
 
 class ScanLayers(QObject):  # type: ignore[misc]
@@ -49,12 +49,64 @@ class ScanLayers(QObject):  # type: ignore[misc]
         self._drawing = False
         self._drawn: tuple[Plane, int] | None = None
         self._exhibit: Exhibit | None = None
+        self._hidden: set[str] = set()
+        self._busy = 0
         self.opacity = 0.35
+        for event in self._turns():
+            event.connect(self._follow)
 
     @property
     def own(self) -> tuple[Layer, ...]:
         """The layers that are in the viewer now."""
         return tuple(layer for layer in self._layers.values() if layer in self._viewer.layers)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the mask and the clicks are made, so that a run needn't wait for them."""
+        return {_WORKING, _CLICKS} <= self._there().keys() and self._busy == 0
+
+    def close(self) -> None:
+        """Hears nothing more of the layers; they stay in the viewer, and are the user's from now on."""
+        for key, layer in self._layers.items():
+            if key == _WORKING:
+                layer.events.paint.disconnect(self._was_painted)
+            elif key == _CLICKS:
+                layer.events.data.disconnect(self._points_changed)
+        self._layers.clear()
+        for event in self._turns():
+            event.disconnect(self._follow)
+
+    def prepare(self) -> None:
+        """Makes the mask and the clicks and draws them once, empty and hidden; in several turns of the event loop."""
+        self._find_left()
+        wanted = [key for key in (_WORKING, _CLICKS) if key not in self._there()]
+        self._busy = len(wanted)
+        for turn, key in enumerate(wanted):
+            QTimer.singleShot(40 * turn, self, lambda key=key: self._prepare(key))
+
+    def _prepare(self, key: str) -> None:
+        if self._image not in self._viewer.layers or key in self._there():
+            self._busy -= 1
+            return
+        with self._own_hand():
+            layer = self._make(key)
+            if key == _CLICKS:
+                drawing.warm_up(layer, self._viewer.dims.point[-3:])
+        # The first drawing compiles what the graphics card needs; then the layer can go out of sight.
+        QTimer.singleShot(40, self, lambda: self._hide(key))
+
+    def _hide(self, key: str) -> None:
+        self._busy -= 1
+        layer, exhibit = self._there().get(key), self._exhibit
+        if layer is not None and key == _CLICKS:
+            drawing.warmed_up(layer)
+        if layer is None or (exhibit is not None and (exhibit.mask is not None or exhibit.marks)):
+            return
+        with self._own_hand():
+            if key == _CLICKS:
+                layer.data = np.empty((0, 3))
+            layer.visible = False
+        self._hidden.add(key)
 
     # -- drawing -----------------------------------------------------------------------------------------
 
@@ -67,8 +119,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
         with self._own_hand():
             if _WORKING not in self._there() or old is None or not _same_mask(old, exhibit):
                 self._draw_mask(exhibit, view)
-            self._draw_clicks(_clicks_of(exhibit), view)
-            self._draw_boxes([m for m in exhibit.marks if isinstance(m.action, Box)], view)
+            self._draw_marks(exhibit, view)
 
     def preview(self, click: Click, x: float, y: float) -> None:
         """Shows a proposed click elsewhere while it is dragged."""
@@ -86,10 +137,11 @@ class ScanLayers(QObject):  # type: ignore[misc]
         place = self.place()
         if box is None or place is None:
             return
-        marks = [] if self._exhibit is None else [m for m in self._exhibit.marks if isinstance(m.action, Box)]
+        band = Mark(box, Author.HUMAN, False, 0)
         with self._own_hand():
-            band = Mark(box, Author.HUMAN, False, 0)
-            self._draw_boxes([*marks, band], view_of(self._scan.volume, *place))
+            drawing.draw_boxes(
+                self._need(_BOXES), [*_boxes_of(self._exhibit), band], view_of(self._scan.volume, *place)
+            )
 
     def world_of(self, click: Click, exhibit: Exhibit) -> Any:
         """The world position of a click, one number for each axis of the viewer."""
@@ -112,13 +164,12 @@ class ScanLayers(QObject):  # type: ignore[misc]
             if layer is None:
                 if not new.patches and not new.objects:
                     return
-                layer = self._add_labels(_LABELS, 0.5)
+                layer = self._make(_LABELS)
                 layer.data = labels_of(new, self._scan.volume.shape)
                 layer.editable = False  # a stroke here would not be in the session, and would be lost
             elif new.patches != old.patches:
-                self._draw_patches(layer, old, new)
-            colours: dict[int | None, str] = {row.value: row.colour for row in new.objects if row.visible}
-            layer.colormap = {0: "transparent", None: "transparent"} | colours
+                drawing.draw_labels(layer, old, new)
+            drawing.colour_labels(layer, new)
             layer.metadata = layer.metadata | {NAMES: {row.value: row.name for row in new.objects}}
             layer.refresh()
 
@@ -139,7 +190,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
     def brush(self, mode: str) -> None:
         """Makes the working mask the active layer, in one of napari's modes: "paint", "erase", "polygon"."""
         with self._own_hand():
-            layer = self._there().get(_WORKING) or self._make_working()
+            layer = self._need(_WORKING)
         self._viewer.layers.selection.active = layer
         layer.mode = mode
 
@@ -191,11 +242,9 @@ class ScanLayers(QObject):  # type: ignore[misc]
         return _WORKING in there and (_CLICKS in there or not exhibit.marks)
 
     def _draw_mask(self, exhibit: Exhibit, view: View) -> None:
-        layer = self._there().get(_WORKING)
-        if layer is None:
-            if exhibit.mask is None:
-                return
-            layer = self._make_working()
+        if exhibit.mask is None and _WORKING not in self._there():
+            return
+        layer = self._need(_WORKING, show=exhibit.mask is not None)
         if self._drawn is not None and self._drawn != (exhibit.plane, exhibit.index):
             slice_of(layer.data, *self._drawn)[...] = 0
         native = view.to_native(exhibit.mask.array()) if exhibit.mask else np.zeros(view.native, bool)
@@ -203,126 +252,80 @@ class ScanLayers(QObject):  # type: ignore[misc]
         self._drawn = (exhibit.plane, exhibit.index)
         layer.refresh(thumbnail=False, extent=False)
 
-    def _draw_clicks(self, marks: list[Mark], view: View) -> None:
-        layer = self._there().get(_CLICKS)
-        if layer is None:
-            if not marks:
-                return
-            layer = self._make_clicks()
-        clicks = [mark.action for mark in marks if isinstance(mark.action, Click)]
-        _put(layer, "data", np.array([view.voxel_of(click.x, click.y) for click in clicks]).reshape(-1, 3))
-        if not clicks:
-            return
-        colours = np.array([_rgba(POSITIVE if click.positive else NEGATIVE) for click in clicks])
-        filled = np.array([mark.done or mark.author is Author.HUMAN for mark in marks])
-        _put(layer, "face_color", colours * filled[:, np.newaxis])
-        _put(layer, "border_color", colours)
-        _put(layer, "symbol", np.array(["disc" if mark.author is Author.AGENT else "cross" for mark in marks]))
-        _put(layer, "size", np.full(len(marks), _CLICK_SIZE))
-        numbers = [str(mark.number) for mark in marks]
-        if list(layer.features["step"]) != numbers:
-            layer.features = {"step": numbers}
-
-    def _draw_boxes(self, marks: list[Mark], view: View) -> None:
-        layer = self._there().get(_BOXES)
-        if layer is None:
-            if not marks:
-                return
-            layer = self._make_boxes()
-        layer.data = []
-        for mark in marks:
-            colour = _rgba(POSITIVE)
-            layer.add_rectangles(
-                _corners(mark.action, view),
-                edge_color=colour,
-                face_color=(0, 0, 0, 0) if mark.done else (*colour[:3], 0.12),
-                edge_width=1,
-            )
-
-    def _draw_patches(self, layer: Any, old: Session, new: Session) -> None:
-        """Draws the slices whose patches differ; the whole volume only where planes are mixed."""
-        same = 0
-        while same < min(len(old.patches), len(new.patches)) and old.patches[same] is new.patches[same]:
-            same += 1
-        changed = (*old.patches[same:], *new.patches[same:])
-        values = {patch.value for patch in changed if not isinstance(patch, Patch)}
-        every = [patch for patch in (*old.patches, *new.patches) if isinstance(patch, Patch)]
-        shape = self._scan.volume.shape
-        if len({patch.plane for patch in every}) > 1:
-            layer.data = labels_of(new, shape)
-            return
-        places = {(patch.plane, patch.index) for patch in every if patch.value in values or patch in changed}
-        for plane, index in places:
-            slice_of(layer.data, plane, index)[...] = labels_in_slice(new, shape, plane, index)
+    def _draw_marks(self, exhibit: Exhibit, view: View) -> None:
+        clicks = _clicks_of(exhibit)
+        if clicks or _CLICKS in self._there():
+            drawing.draw_clicks(self._need(_CLICKS, show=bool(clicks)), clicks, view)
+        boxes = _boxes_of(exhibit)
+        if boxes or _BOXES in self._there():
+            drawing.draw_boxes(self._need(_BOXES), boxes, view)
 
     # -- making layers -----------------------------------------------------------------------------------
 
-    def _make_working(self) -> Any:
-        layer = self._add_labels(_WORKING, self.opacity)
-        layer.colormap = {0: "transparent", 1: _WORKING_COLOUR, None: _WORKING_COLOUR}
-        layer.selected_label = 1
-        layer.events.paint.connect(self._was_painted)
-        self._drawn = None
+    def _need(self, key: str, *, show: bool = True) -> Any:
+        """The layer of that role, made where it is missing; ``show``: what was hidden since it was empty appears."""
+        layer = self._there().get(key)
+        if layer is None:
+            layer = self._make(key)
+        if show and key in self._hidden:
+            self._hidden.discard(key)
+            layer.visible = True
         return layer
 
-    def _make_clicks(self) -> Any:
-        with self._keeping_active():
-            layer = Points(
-                np.empty((0, 3)),
-                name=self._name(_CLICKS),
-                size=_CLICK_SIZE,
-                border_width=0.2,
-                features={"step": np.empty(0, dtype=object)},
-                text={"string": "  {step}", "color": _NUMBER_COLOUR, "size": 11, "anchor": "lower_left"},
-                **self._grid(),
-            )
-            self._insert(_CLICKS, layer)
-        layer.canvas_size_limits = (_CLICK_PIXELS, _CLICK_PIXELS)
-        layer.events.data.connect(self._points_changed)
+    def _make(self, key: str) -> Any:
+        attributes = {
+            "name": f"{self._scan.volume.name} {key}",
+            "metadata": {SCAN: self._scan, _ROLE: key},
+            **drawing.grid_of(self._image),
+        }
+        shape = self._scan.volume.shape
+        make: dict[str, Callable[[], Layer]] = {
+            _LABELS: lambda: drawing.labels_layer(shape, opacity=0.5, **attributes),
+            _WORKING: lambda: drawing.mask_layer(shape, opacity=self.opacity, **attributes),
+            _BOXES: lambda: drawing.boxes_layer(**attributes),
+            _CLICKS: lambda: drawing.clicks_layer(**attributes),
+        }
+        layer = make[key]()
+        self._drawn = None if key == _WORKING else self._drawn
+        # A new layer becomes the active one; its own keys (A selects all points) would hide the gate's.
+        active = self._viewer.layers.selection.active
+        self._viewer.layers.insert(self._place_of(key), layer)
+        self._viewer.layers.selection.active = active
+        self._take(key, layer)
         return layer
 
-    def _make_boxes(self) -> Any:
-        with self._keeping_active():
-            layer = Shapes(ndim=3, name=self._name(_BOXES), **self._grid())
-            self._insert(_BOXES, layer)
-        return layer
-
-    def _add_labels(self, key: str, opacity: float) -> Any:
-        with self._keeping_active():
-            empty = np.zeros(self._scan.volume.shape, np.uint8)
-            layer = Labels(empty, name=self._name(key), opacity=opacity, metadata={SCAN: self._scan}, **self._grid())
-            layer.n_edit_dimensions = 2
-            self._insert(key, layer)
-        return layer
-
-    def _insert(self, key: str, layer: Layer) -> None:
-        """Puts a new layer into its place: the labels right over the scan, then mask, boxes, clicks."""
-        order = (_LABELS, _WORKING, _BOXES, _CLICKS)
-        there, below = self._there(), order[: order.index(key)]
-        under = [self._image, *(there[name] for name in below if name in there)]
+    def _place_of(self, key: str) -> int:
+        """Where a new layer goes: the labels right over the scan, then mask, boxes, clicks."""
+        there = self._there()
+        under = [self._image, *(there[name] for name in _ORDER[: _ORDER.index(key)] if name in there)]
         places = [self._viewer.layers.index(one) for one in under if one in self._viewer.layers]
+        return max(places, default=len(self._viewer.layers) - 1) + 1
+
+    def _take(self, key: str, layer: Layer) -> None:
+        """Begins to hear of a layer."""
         self._layers[key] = layer
-        self._viewer.layers.insert(max(places, default=len(self._viewer.layers) - 1) + 1, layer)
+        if key == _WORKING:
+            layer.events.paint.connect(self._was_painted)
+        elif key == _CLICKS:
+            layer.events.data.connect(self._points_changed)
         self.made.emit(layer)
 
-    def _name(self, key: str) -> str:
-        return f"{self._scan.volume.name} {key}"
+    def _turns(self) -> tuple[Any, ...]:
+        events = self._image.events
+        return events.scale, events.translate, events.affine
 
-    def _grid(self) -> dict[str, Any]:
-        """Where the layers lie: as the scan's does. A flat picture gets a first axis of one slice."""
-        image = self._image
-        if image.ndim == 3:
-            return {"scale": image.scale, "translate": image.translate, "affine": image.affine}
-        return {"scale": (1.0, *image.scale[-2:]), "translate": (0.0, *image.translate[-2:])}
+    def _follow(self, _: Any) -> None:
+        """The user has moved, flipped or stretched the scan: what is drawn on it goes along."""
+        for layer in self.own:
+            for name, value in drawing.grid_of(self._image).items():
+                setattr(layer, name, value)
 
-    @contextmanager
-    def _keeping_active(self) -> Iterator[None]:
-        """A new layer becomes the active one; its own keys (A selects all points) would hide the gate's."""
-        active = self._viewer.layers.selection.active
-        try:
-            yield
-        finally:
-            self._viewer.layers.selection.active = active
+    def _find_left(self) -> None:
+        """Takes the layers that an earlier dock has left in the viewer."""
+        for layer in tuple(self._viewer.layers):
+            scan, key = scan_of(layer.metadata), layer.metadata.get(_ROLE)
+            if key in _ORDER and key not in self._layers and scan is not None and scan.volume is self._scan.volume:
+                self._take(key, layer)
 
     @contextmanager
     def _own_hand(self) -> Iterator[None]:
@@ -370,11 +373,14 @@ class ScanLayers(QObject):  # type: ignore[misc]
         if self._drawing or layer is None:
             return
         if place is None:
+            layer.data[...] = 0
             self.redraw()
             return
         plane, index = place
         native = np.array(slice_of(layer.data, plane, index)) != 0
-        if self._drawn is not None and self._drawn != place:
+        if layer.n_edit_dimensions > 2:
+            layer.data[...] = 0  # a ball reaches into other slices, which a step can't hold
+        elif self._drawn is not None and self._drawn != place:
             slice_of(layer.data, *self._drawn)[...] = 0
         self._drawn = place
         self.painted.emit(plane, index, native)
@@ -384,24 +390,9 @@ def _clicks_of(exhibit: Exhibit | None) -> list[Mark]:
     return [] if exhibit is None else [mark for mark in exhibit.marks if isinstance(mark.action, Click)]
 
 
-def _put(layer: Any, name: str, value: Any) -> None:
-    """Sets an attribute where it differs: napari draws the whole layer again for each one, some ms a time."""
-    if not np.array_equal(np.asarray(getattr(layer, name)).astype(value.dtype), value):
-        setattr(layer, name, value)
+def _boxes_of(exhibit: Exhibit | None) -> list[Mark]:
+    return [] if exhibit is None else [mark for mark in exhibit.marks if isinstance(mark.action, Box)]
 
 
 def _same_mask(one: Exhibit, other: Exhibit) -> bool:
     return (one.plane, one.index, one.mask) == (other.plane, other.index, other.mask)
-
-
-def _rgba(colour: tuple[int, int, int]) -> tuple[float, float, float, float]:
-    red, green, blue = (value / 255 for value in colour)
-    return red, green, blue, 1.0
-
-
-def _corners(box: Click | Box, view: View) -> Any:
-    """The corners (4, 3) of a box in voxels (z, y, x)."""
-    if isinstance(box, Click):
-        raise TypeError("A click has no corners.")
-    points = ((box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1))
-    return np.array([view.voxel_of(x, y) for x, y in points])

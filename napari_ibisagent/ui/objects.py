@@ -60,11 +60,11 @@ class ObjectTable(QWidget):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._rule = _Rules(self)
+        self._save = _button("Save…", self)
         self._model = ObjectModel(self)
         self._grid = ObjectGrid(self._model, self)
         self._empty = QLabel(_EMPTY)
         self._pages = QStackedWidget(self)
-        self._save = _button("Save…", self)
         self._go = _button("Go to", self)
         self._correct = _button("Correct", self)
         self._delete = _button("Delete", self)

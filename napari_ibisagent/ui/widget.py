@@ -106,6 +106,7 @@ class IbisWidget(Dock):
     def close_session(self) -> None:
         """Ends what runs and lets go of the viewer, its keys and the journals. A second call does nothing."""
         self._closing.close()
+        self._desk = None
 
     # -- intents -----------------------------------------------------------------------------------------
 
@@ -224,6 +225,8 @@ class IbisWidget(Dock):
         """A layer was removed; where it was a scan, its session is closed. All of it is in its journal."""
         self._keyboard.release(layer)
         for desk in [desk for desk in self._desks if desk.image is layer]:
+            for own in desk.layers.own:
+                self._keyboard.release(own)
             desk.close()
             self._desks.remove(desk)
             layer.events.name.disconnect(self._changed)
@@ -236,6 +239,8 @@ class IbisWidget(Dock):
     def _take_front(self, desk: Desk | None) -> None:
         self._silent(self._desk)
         self._desk = desk
+        for known in self._desks:
+            known.in_front = known is desk
         self._mouse.tool = Tool.NONE
         if self._compass is not None:
             self._compass.set_scan(None if desk is None else desk.image)
@@ -343,10 +348,11 @@ class IbisWidget(Dock):
             self._compass.set_scan(None if self._desk is None else self._desk.image)
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        """The cross of the dock only takes the widget out of the window; its session and its keys end with it."""
+        """napari's cross only takes the widget out of the window: its session and its keys have to end with it."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.close_session()
+            self.deleteLater()
 
     # -- setting up --------------------------------------------------------------------------------------
 

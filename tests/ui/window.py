@@ -1,22 +1,26 @@
-"""A napari window with the dock in it, worked by real keys and a real mouse; and backends that tell how they are used."""
+"""A napari window with the dock, worked by real keys and a real mouse; backends that tell how they are used."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_ibisagent.core.actions import Box
 from napari_ibisagent.core.protocols import Location, Segmentation
-from napari_ibisagent.core.view import view_of
+from napari_ibisagent.core.view import AXES, view_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.evaluation.phantom import make_phantom
 from napari_ibisagent.ui.backends import Backends
-from napari_ibisagent.ui.contributions import image_layer
+from napari_ibisagent.ui.contributions import image_layer, read_layers
 from napari_ibisagent.ui.widget import IbisWidget
 
 SHIFT, CONTROL = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.ControlModifier
@@ -40,7 +44,7 @@ CLICKS = tuple(click_at(x, y) for x, y in PLACES)
 class Teller:
     """A policy that says the turn which fits the number of steps done, a word at a time. Counts how often it is asked.
 
-    ``pause``: seconds before each word. ``slice_``: where it finds what is asked for; None: where the user is.
+    ``pause``: seconds before each word. ``slice_``: where it finds what is asked for; None: in the middle.
     """
 
     name, dialect = "teller", "ibis"
@@ -51,7 +55,7 @@ class Teller:
 
     def locate(self, volume, prompt, plane):
         self.located += 1
-        index = volume.shape[0] // 2 if self.slice is None else self.slice
+        index = volume.shape[AXES[plane][0]] // 2 if self.slice is None else self.slice
         return Location(index, "There it is.")
 
     def act(self, situation):
@@ -94,7 +98,9 @@ def dabbed(shape, prompts, prior=None):
     rows, columns = ((np.arange(n) + 0.5) / n for n in shape)
     for prompt in prompts:
         if isinstance(prompt, Box):
-            inside = np.outer((rows >= prompt.y0) & (rows <= prompt.y1), (columns >= prompt.x0) & (columns <= prompt.x1))
+            inside = np.outer(
+                (rows >= prompt.y0) & (rows <= prompt.y1), (columns >= prompt.x0) & (columns <= prompt.x1)
+            )
             mask |= inside
         else:
             near = (rows[:, None] - prompt.y) ** 2 + (columns[None] - prompt.x) ** 2 <= RADIUS**2
@@ -130,7 +136,6 @@ class Window:
     qtbot: object
     policy: object = None
     tool: object = None
-    layers: dict = field(default_factory=dict)
 
     # -- what there is -----------------------------------------------------------------------------------
 
@@ -185,7 +190,7 @@ class Window:
 
     def shown(self):
         """Until everything that was decided is drawn."""
-        self.until(lambda: not self.widget._later.isActive())
+        self.until(lambda: not (self.widget._later.isActive() or self.widget._then.isActive()))
         QApplication.processEvents()
 
     def ready(self):
@@ -312,5 +317,46 @@ def add_scan(window, volume, path=None):
     return layer
 
 
-def children(widget, kind=QWidget):
-    return [child for child in widget.findChildren(kind) if child.isVisible()]
+# -- a window of another process, that is killed -----------------------------------------------------------
+
+
+def digest(session):
+    """What tells two sessions apart, down to the last voxel."""
+    return hashlib.sha256(repr(session).encode()).hexdigest()
+
+
+def work_until_killed(scan, sessions):
+    """Opens a scan, does one request to the end, keeps its object, begins another. Says each event once it is saved."""
+    import napari
+
+    viewer = napari.Viewer(show=True)
+    window = open_window(viewer, None, Path(sessions), Teller(*CLICKS, STOP, pause=0.03), Dabber())
+    (layer,) = read_layers(scan)
+    viewer.add_image(layer[0], **layer[1])
+
+    def tell(_, session):
+        store = window.store
+        if session.episode is not None and len(session.episodes) == 1 and session.episode.outcome is not None:
+            if session.episode.kept_as is None:
+                QTimer.singleShot(0, window.desk.keep)
+            else:
+                QTimer.singleShot(0, lambda: window.widget.ask("another thing"))
+        said = [card.text for card in window.desk.cards() if card.kind in ("user", "step")]
+        words = {"nodes": len(store.history.nodes), "digest": digest(session), "texts": said}
+        words |= {
+            "episodes": len(session.episodes),
+            "steps": 0 if session.episode is None else len(session.episode.steps),
+        }
+        sys.stdout.write(json.dumps(words) + "\n")
+        sys.stdout.flush()
+
+    def begin():
+        if window.desk is None or not window.desk.ready:
+            QTimer.singleShot(20, begin)
+            return
+        window.store.subscribe(tell)
+        window.widget.review_chosen.emit(False)
+        window.widget.ask("the thing")
+
+    begin()
+    napari.run()
