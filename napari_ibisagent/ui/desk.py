@@ -18,7 +18,6 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_ibisagent.agent import plays
 from napari_ibisagent.agent.autosave import Autosave
 from napari_ibisagent.agent.stop import Limits, turns_of
 from napari_ibisagent.agent.store import Store
@@ -42,14 +41,14 @@ from napari_ibisagent.core.session import Opened, Session
 from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.io.labels import Saved
 from napari_ibisagent.ui.backends import Backends
-from napari_ibisagent.ui.bridge import Bridge
 from napari_ibisagent.ui.cards import Card, Tone
 from napari_ibisagent.ui.exhibit import Exhibit, Shown, exhibit_of
 from napari_ibisagent.ui.layers import ScanLayers
 from napari_ibisagent.ui.opener import Opener
 from napari_ibisagent.ui.outlook import pixel_mm2, possible, question, status_of, warnings_now
+from napari_ibisagent.ui.player import Player
 from napari_ibisagent.ui.scan import Scan
-from napari_ibisagent.ui.story import Scene, note, readable, story_of
+from napari_ibisagent.ui.story import Scene, note, story_of
 
 _NUDGE = 0.01
 # In review the user is the limit; this one only ends what has no end.
@@ -62,8 +61,6 @@ class Desk(QObject):  # type: ignore[misc]
     """A scan with its session. ``changed`` says that there is something new to show."""
 
     changed = Signal()
-    thinking = Signal(str)  # a further piece of the agent's thought
-    silent = Signal()  # the thought has become a card
 
     def __init__(
         self,
@@ -81,25 +78,19 @@ class Desk(QObject):  # type: ignore[misc]
         self.image = image
         self.layers = ScanLayers(viewer, image, scan, self)
         self.store: Store | None = None
-        self.policy = self.segmenter = "embedded"
         self.review, self.steps, self.positive = True, 20, True
         self.in_front = False
         self.shown: Shown | None = None
-        self._backends = backends
         self._autosave: Autosave | None = None
-        self._studio: plays.Studio | None = None
         self._known_branches: tuple[History, dict[tuple[int, int], tuple[int, ...]]] | None = None
         self._limit = 0
-        self._asked_agent = False
         self._then_go_on = False
-        self._raw = ""
         self._notes: tuple[Card, ...] = tuple(
             note(f"scan-{n}", w, Tone.CARE) for n, w in enumerate(scan.volume.warnings)
         )
-        self._bridge = Bridge(locks[0], self)
-        self._bridge.happened.connect(self._happened)
-        self._bridge.typed.connect(self._typed)
-        self._bridge.ended.connect(self._ended)
+        self.player = Player(scan.volume, backends, locks[0], self)
+        self.player.happened.connect(self._happened)
+        self.player.ended.connect(self._ended)
         self.opener = Opener(scan, folders, locks[1], self)
         self.opener.opened.connect(self._opened)
         self.opener.asked.connect(self.changed)
@@ -115,7 +106,7 @@ class Desk(QObject):  # type: ignore[misc]
     @property
     def running(self) -> bool:
         """Whether the agent or the tool is at work."""
-        return self._bridge.running
+        return self.player.running
 
     @property
     def ready(self) -> bool:
@@ -185,7 +176,7 @@ class Desk(QObject):  # type: ignore[misc]
 
     def close(self) -> None:
         """Ends what runs and lets go of the journal; nothing that was done is lost."""
-        self._bridge.drop()
+        self.player.drop()
         self.layers.close()
         self.opener.close()
         if self._autosave is not None:
@@ -198,7 +189,7 @@ class Desk(QObject):  # type: ignore[misc]
         self.layers.prepare()
         self._changed(Session(), self.store.session)
         if history is None and self.opener.ref is not None:
-            self.store.record(Opened(self.opener.ref, self.policy, self.segmenter))
+            self.store.record(Opened(self.opener.ref, self.player.policy, self.player.segmenter))
         self._go_to_episode()
 
     def _refused(self, problem: str) -> None:
@@ -262,7 +253,7 @@ class Desk(QObject):  # type: ignore[misc]
     def set_review(self, review: bool) -> None:
         """Review each step, or run; also in the middle of a run."""
         self.review = review
-        self._bridge.allow(0 if review else math.inf)
+        self.player.allow(0 if review else math.inf)
         pending = None if self.episode is None else self.episode.pending
         if not review and not self.running and pending is not None and pending.author is Author.AGENT:
             self.go_on()
@@ -272,8 +263,7 @@ class Desk(QObject):  # type: ignore[misc]
         """Ends the run at once, whatever the policy or the tool are at; what was done stays."""
         if self.store is None or not (self.running or (self.episode is not None and self.episode.waits)):
             return
-        self._bridge.drop()
-        self.silent.emit()
+        self.player.drop()
         self.store.record(Terminated(Outcome.CANCELLED, "Cancelled by the user."))
 
     # -- the user's own hand -----------------------------------------------------------------------------
@@ -291,7 +281,7 @@ class Desk(QObject):  # type: ignore[misc]
         episode = store.episode
         if episode is not None and episode.waits:
             store.record(Overridden(actions))
-            self._run(self._bridge.passes)
+            self._run(self.player.passes)
             return
         store.record(Proposed(actions, author=Author.HUMAN))
         self._own_click(with_agent)
@@ -312,13 +302,12 @@ class Desk(QObject):  # type: ignore[misc]
         self.store.paint(plane, index, native)
         self.layers.redraw()
         if with_agent and self.episode is not None and self.episode.prompt:
-            self._run(self._bridge.passes)
+            self._run(self.player.passes)
 
     def reset(self) -> None:
         """Clears the mask and its clicks."""
         if self.store is not None and self.episode is not None:
-            self._bridge.drop()
-            self.silent.emit()
+            self.player.drop()
             self.store.settle()
             self.store.clear()
 
@@ -348,7 +337,8 @@ class Desk(QObject):  # type: ignore[misc]
         self._leave_run()
         episode = store.episode
         if episode is not None:
-            self._start_play(lambda _: plays.delete(episode, self._studio_now(), card.step), agent=False)
+            self.player.delete(episode, card.step)
+            self.changed.emit()
 
     def work_on(self, card: Card) -> None:
         """Begins anew from the mask of an earlier step."""
@@ -426,20 +416,13 @@ class Desk(QObject):  # type: ignore[misc]
 
     def use(self, policy: str, segmenter: str) -> None:
         """Another policy or tool, from the next turn on."""
-        if (policy, segmenter) == (self.policy, self.segmenter):
+        player = self.player
+        if (policy, segmenter) == (player.policy, player.segmenter):
             return
-        self.policy, self.segmenter = policy, segmenter
+        player.policy, player.segmenter = policy, segmenter
         self._leave_run()
-        self._studio = None
         if self.store is not None and self.opener.ref is not None:
             self.store.record(Opened(self.opener.ref, policy, segmenter))
-
-    def _studio_now(self) -> plays.Studio:
-        """In the worker: loads the backends at their first use."""
-        if self._studio is None:
-            policy = self._backends.get("policies", self.policy)
-            self._studio = plays.Studio(self.scan.volume, policy, self._backends.get("segmenters", self.segmenter))
-        return self._studio
 
     # -- the worker --------------------------------------------------------------------------------------
 
@@ -450,13 +433,8 @@ class Desk(QObject):  # type: ignore[misc]
         episode, done = self.episode, turns_of(self.episode)
         self._limit = done + self.steps if not self.review else _REVIEW_LIMIT
         limits = Limits(max(self._limit, done + 1))
-        self._bridge.allow(passes if passes is not None else (0 if self.review else math.inf))
-        self._start_play(lambda ears: plays.play(episode, self._studio_now(), limits, ears), agent=True)
-
-    def _start_play(self, make: Callable[[plays.Ears], plays.Play], *, agent: bool) -> None:
-        self._asked_agent = agent
-        self._raw = ""
-        self._bridge.start(make)
+        free = 0 if self.review else math.inf
+        self.player.play(episode, limits, free if passes is None else passes)
         self.changed.emit()
 
     def _own_click(self, with_agent: bool) -> None:
@@ -467,7 +445,8 @@ class Desk(QObject):  # type: ignore[misc]
         episode = self.store.episode
         if episode is not None:
             self._then_go_on = with_agent
-            self._start_play(lambda _: plays.finish(episode, self._studio_now()), agent=False)
+            self.player.finish(episode)
+            self.changed.emit()
 
     def _judge(self, verdict: Accepted | Rejected) -> None:
         store, episode = self.store, self.episode
@@ -484,28 +463,20 @@ class Desk(QObject):  # type: ignore[misc]
     def _happened(self, event: Any) -> None:
         if self.store is None:
             return
-        if not isinstance(event, Located):
-            self.silent.emit()
-            self._raw = ""
         self.store.record(event)
         if isinstance(event, Located):
             self._go_to_episode()
 
-    def _typed(self, text: str) -> None:
-        before, self._raw = readable(self._raw), self._raw + text
-        self.thinking.emit(readable(self._raw)[len(before) :])
-
     def _ended(self, problem: str) -> None:
-        self.silent.emit()
         if problem and self.store is not None:
-            if self._asked_agent and self.episode is not None:
+            if self.player.asks_agent and self.episode is not None:
                 self.store.record(Failed(problem))
             else:
                 self.store.settle()
                 self._say("problem", problem, Tone.BAD)
         again, self._then_go_on = self._then_go_on, False
         if again and not problem:
-            self._run(self._bridge.passes)
+            self._run(self.player.passes)
         self.changed.emit()
 
     # -- small things ------------------------------------------------------------------------------------
@@ -517,9 +488,7 @@ class Desk(QObject):  # type: ignore[misc]
 
     def _leave_run(self) -> bool:
         """Drops what runs and what it left half done; says whether the agent was at work."""
-        running = self.running and self._asked_agent
-        self._bridge.drop()
-        self.silent.emit()
+        running = self.player.drop()
         if self.store is not None and self.episode is not None:
             if not self.episode.located and self.episode.outcome is None:
                 self.store.record(Terminated(Outcome.CANCELLED, "You went on to something else."))
@@ -552,8 +521,7 @@ class Desk(QObject):  # type: ignore[misc]
     def _travel(self, move: Callable[[Store], Any]) -> None:
         if self.store is None:
             return
-        self._bridge.drop()
-        self.silent.emit()
+        self.player.drop()
         self._try(lambda: move(self.store) if self.store is not None else None)
         self._go_to_episode()
         self.changed.emit()

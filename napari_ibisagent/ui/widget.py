@@ -208,11 +208,12 @@ class IbisWidget(Dock):
             return
         desk = Desk(self._viewer, layer, scan, self._backends, self._locks, self._folders(scan), self)
         desk.layers.opacity = self._settings.mask_opacity
-        desk.steps, desk.policy, desk.segmenter = self._choice.steps, self._choice.policy, self._choice.segmenter
+        desk.steps = self._choice.steps
+        desk.use(self._choice.policy, self._choice.segmenter)
         desk.set_review(self._choice.review)
         desk.changed.connect(self._changed)
-        desk.thinking.connect(partial(self._thinking, desk))
-        desk.silent.connect(partial(self._silent, desk))
+        desk.player.thinking.connect(partial(self._thinking, desk))
+        desk.player.silent.connect(partial(self._silent, desk))
         desk.layers.made.connect(self._keyboard.bind)
         self._keyboard.bind(layer)
         layer.events.name.connect(self._changed)

@@ -253,7 +253,7 @@ def test_cancel_between_two_words(opened):
     window = opened(known=known)
     window.until(lambda: window.widget.policy.findText("slow") >= 0)
     window.qtbot.keyClicks(window.widget.policy, "slow")
-    assert window.desk.policy == "slow"
+    assert window.desk.player.policy == "slow"
     for way in ("canvas", "composer", "button"):
         heard = slow.words
         window.ask(f"the thing by {way}")
