@@ -71,22 +71,33 @@ class Earlier:
     modified: float
 
 
-def find_earlier(ref: ScanRef, folders: Iterable[Path]) -> Earlier | None:
+def find_earlier(ref: ScanRef, folders: Iterable[Path]) -> tuple[Earlier | None, tuple[str, ...]]:
     """The newest journal in the folders that is about this scan and holds work, or None.
 
-    A journal that can't be read is passed over here; it stays where it is.
+    Also a sentence for each newer one that can't be read: it stays where it is, and the user has to know of it.
     """
     found = [path for folder in folders if folder.is_dir() for path in folder.glob(f"*{ref.digest[:_DIGITS]}*{ENDING}")]
-    for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True):
+    broken: list[str] = []
+    for path in sorted(found, key=_modified, reverse=True):
         try:
             history = read_journal(path)
-        except JournalError:
+        except JournalError as error:
+            broken.append(f"An earlier session on this scan can't be read: {error}")
             continue
         session = history.session
         same = session.scan is not None and session.scan.digest == ref.digest
         if same and len(history.nodes) > 2:
-            return Earlier(path, len(session.episodes), len(session.objects), path.stat().st_mtime)
-    return None
+            earlier = Earlier(path, len(session.episodes), len(session.objects), _modified(path))
+            return earlier, tuple(broken)
+    return None, tuple(broken)
+
+
+def _modified(path: Path) -> float:
+    """When a file was last written, 0 where it has gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def resume(earlier: Earlier, folder: Path, ref: ScanRef) -> tuple[Autosave, History]:

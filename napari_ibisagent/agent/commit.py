@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 from napari_ibisagent.agent.checks import quality_warnings, side_warning
 from napari_ibisagent.core.episode import Episode, Outcome, PackedMask
@@ -35,10 +36,10 @@ def committing(
     """
     if not session.episodes:
         return None
-    count = len(session.episodes)
-    if not -count <= number < count:
+    known = len(session.episodes)
+    if not -known <= number < known:
         raise StateError(f"There is no prompt {number + 1} to keep a mask of.")
-    number %= count
+    number %= known
     episode = session.episodes[number]
     mask = view.to_native(episode.mask_array())
     if not mask.any() and (into is None or not _emptied(session, episode, into)):
@@ -71,6 +72,8 @@ def home_of(session: Session, episode: Episode) -> SegmentedObject | None:
 
     Among several of that name it is one that has voxels on the episode's slice.
     """
+    if not episode.prompt:
+        return None  # a person began by hand: what it is part of, nobody has said
     name, place = _plain(name_of(episode)), (episode.plane, episode.index)
     known = [row for row in session.objects if _plain(row.name) == name]
     here = (row for row in known if any((p.plane, p.index) == place for p in session.patches_of(row.value)))
@@ -83,7 +86,9 @@ def _plain(text: str) -> str:
 
 
 def _new_row(session: Session, name: str) -> SegmentedObject:
-    value = session.free_value()
+    value, taken = session.free_value(), {row.name for row in session.objects}
+    if name == BY_HAND and name in taken:
+        name = next(numbered for n in count(2) if (numbered := f"{BY_HAND} {n}") not in taken)
     return SegmentedObject(value, name, PALETTE[(value - 1) % len(PALETTE)])
 
 

@@ -6,6 +6,7 @@ play. So nothing ever waits in a worker, and a proposal can be judged just as we
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -32,6 +33,9 @@ from napari_ibisagent.core.errors import BackendError, StateError
 from napari_ibisagent.core.protocols import Locator, OpenedView, Policy, Segmenter
 from napari_ibisagent.core.view import AXES, Plane, View, view_of
 from napari_ibisagent.core.volume import Volume
+
+# The user means the slice that is shown, and not the one that shows most.
+_HERE = re.compile(r"\b(this|the shown|the current) slice\b|\bhere\b", re.IGNORECASE)
 
 Play = Iterator[EpisodeEvent]
 # Asked at each proposal: whether it may go on unreviewed.
@@ -71,8 +75,10 @@ class Studio:
 def play(episode: Episode, studio: Studio, limits: Limits, ears: Ears, verdict: Verdicts | None = None) -> Play:
     """Goes on with an episode: finds its slice where that is still to be done, then turn after turn.
 
-    ``verdict`` is the word on the proposal that waits, if one does.
+    ``verdict`` is the word on the proposal that waits, if one does; without a word and without a pass it waits on.
     """
+    if episode.waits and verdict is None and not ears.passes():
+        return
     try:
         if not episode.located:
             for event in _locating(episode, studio):
@@ -135,7 +141,8 @@ def _locating(episode: Episode, studio: Studio) -> Play:
         yield Located(episode.index, episode.shape, episode.target)
         return
     found = policy.locate(volume, episode.prompt, episode.plane)
-    index = episode.index if found.index is None else found.index
+    stays = found.index is None or _HERE.search(episode.prompt)
+    index = episode.index if stays or found.index is None else found.index
     if not 0 <= index < volume.shape[AXES[episode.plane][0]]:
         raise BackendError(
             f"The policy {policy.name} chose slice {index}, which the scan doesn't have. Choose another."

@@ -27,6 +27,7 @@ from napari_ibisagent.core.session import (
     Session,
     labels_in_slice,
 )
+from napari_ibisagent.core.target import Target
 from napari_ibisagent.core.view import Plane, View, view_of
 from napari_ibisagent.core.volume import Volume
 
@@ -188,7 +189,13 @@ class Store:
         labels = labels_in_slice(self.session, self.volume.shape, plane, index)
         view = view_of(self.volume, plane, index)
         mask = PackedMask.of(view.from_native(labels == value))
-        self.record(Prompted(row.name, plane, index, view.shape, given=mask))
+        self.record(Prompted(row.name, plane, index, view.shape, self.target_of(value), given=mask))
+
+    def target_of(self, value: int) -> Target | None:
+        """What an object was asked for as, None where nobody asked or it has another name now."""
+        name = self.session.object_of(value).name
+        targets = (e.target for e in reversed(self.session.episodes) if e.kept_as == value)
+        return next((target for target in targets if target is not None and target.full_name == name), None)
 
     def key_slice(self, value: int) -> tuple[Plane, int]:
         """The slice that shows most of an object. Raises StateError where it has no voxels."""

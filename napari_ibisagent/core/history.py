@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from napari_ibisagent.core.episode import Accepted, Author, Episode, Painted, Prompted, Proposed, Step
 from napari_ibisagent.core.errors import StateError
-from napari_ibisagent.core.session import Session, SessionEvent, advance
+from napari_ibisagent.core.session import Opened, Session, SessionEvent, advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,8 @@ class History:
     def _rests(self, node: int, child: int) -> bool:
         """Whether undo and redo stop at a node: nothing is on its way there, or a person gave the verdict there."""
         episode, event = self.nodes[node].state.episode, self.nodes[child].event
+        if isinstance(event, Opened):
+            return False  # another policy or tool is no deed on the scan
         pending = None if episode is None else episode.pending
         if pending is None or not _waits(episode):
             return _settled(episode) and not self._opens_by_hand(node, child)

@@ -118,6 +118,14 @@ def view_of(volume: Volume, plane: Plane, index: int) -> View:
     return View(image, plane, index, native, pixel if volume.has_spacing else None, volume.modality)
 
 
+def pixel_mm_of(volume: Volume, plane: Plane) -> float | None:
+    """The side of a pixel of that plane's views in mm, None where the scan states no size."""
+    _, row_axis, column_axis = AXES[plane]
+    spacing = volume.spacing_mm
+    native = (volume.shape[row_axis], volume.shape[column_axis])
+    return _square(native, (spacing[row_axis], spacing[column_axis]))[1] if volume.has_spacing else None
+
+
 def slice_of(array: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
     """The slice (rows, columns[, 3]) of a (Z, Y, X[, 3]) array, without a copy; writing to it writes there."""
     if plane is Plane.AXIAL:

@@ -64,7 +64,7 @@ class Mouse(QObject):  # type: ignore[misc]
         start = None if layers is None else layers.point_at(event.position)
         if event.button != 1 or event.modifiers or layers is None or start is None:
             return
-        grabbed = self._grabbed(layers, event.position)
+        grabbed, place = self._grabbed(layers, event.position), layers.place()
         if grabbed is None and self.tool not in (Tool.POINT, Tool.BOX):
             return
         pressed, panning = np.array(event.pos, float), viewer.scene.camera.mouse_pan
@@ -83,7 +83,10 @@ class Mouse(QObject):  # type: ignore[misc]
                 yield
         finally:
             viewer.scene.camera.mouse_pan = panning
-        self._released(layers, grabbed, start[1:], end[1:], still)
+        if layers.place() == place:  # else the slice was changed under the pressed button
+            self._released(layers, grabbed, start[1:], end[1:], still)
+        else:
+            layers.redraw()
 
     def _released(
         self,

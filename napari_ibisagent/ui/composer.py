@@ -290,6 +290,7 @@ class Composer(QPlainTextEdit):  # type: ignore[misc]
         shown = self.fontMetrics().elidedText(self._hint, Qt.TextElideMode.ElideRight, room)
         self.setPlaceholderText(shown)
         self.setToolTip(self._hint if shown != self._hint else "")
+        self.viewport().update()  # an empty field isn't drawn again by itself
 
 
 def _completer(field: Composer) -> QCompleter:

@@ -19,6 +19,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_ibisagent.agent.autosave import Autosave
+from napari_ibisagent.agent.checks import side_warning
 from napari_ibisagent.agent.stop import Limits, turns_of
 from napari_ibisagent.agent.store import Store
 from napari_ibisagent.core.actions import Click, PromptAction
@@ -30,6 +31,7 @@ from napari_ibisagent.core.episode import (
     Located,
     Outcome,
     Overridden,
+    Pending,
     Prompted,
     Proposed,
     Rejected,
@@ -38,14 +40,14 @@ from napari_ibisagent.core.episode import (
 from napari_ibisagent.core.errors import IbisError
 from napari_ibisagent.core.history import History, Reverted
 from napari_ibisagent.core.session import Opened, Session
-from napari_ibisagent.core.view import Plane, view_of
+from napari_ibisagent.core.view import Plane, pixel_mm_of, view_of
 from napari_ibisagent.io.labels import Saved
 from napari_ibisagent.ui.backends import Backends
 from napari_ibisagent.ui.cards import Card, Tone
 from napari_ibisagent.ui.exhibit import Exhibit, Shown, exhibit_of
 from napari_ibisagent.ui.layers import ScanLayers
 from napari_ibisagent.ui.opener import Opener
-from napari_ibisagent.ui.outlook import pixel_mm2, possible, question, status_of, warnings_now
+from napari_ibisagent.ui.outlook import possible, question, status_of, warnings_now
 from napari_ibisagent.ui.player import Player
 from napari_ibisagent.ui.scan import Scan
 from napari_ibisagent.ui.story import Scene, note, story_of
@@ -80,11 +82,12 @@ class Desk(QObject):  # type: ignore[misc]
         self.store: Store | None = None
         self.review, self.steps, self.positive = True, 20, True
         self.in_front = False
+        sides = {plane: pixel_mm_of(scan.volume, plane) for plane in Plane}
+        self._area = {plane: None if side is None else side**2 for plane, side in sides.items()}
         self.shown: Shown | None = None
         self._autosave: Autosave | None = None
         self._known_branches: tuple[History, dict[tuple[int, int], tuple[int, ...]]] | None = None
         self._limit = 0
-        self._then_go_on = False
         self._notes: tuple[Card, ...] = tuple(
             note(f"scan-{n}", w, Tone.CARE) for n, w in enumerate(scan.volume.warnings)
         )
@@ -95,6 +98,7 @@ class Desk(QObject):  # type: ignore[misc]
         self.opener.opened.connect(self._opened)
         self.opener.asked.connect(self.changed)
         self.opener.refused.connect(self._refused)
+        self.opener.broken.connect(self._found_broken)
         self.opener.saved.connect(self._saved)
         self.opener.not_saved.connect(lambda problem: self._say("saved", f"Not saved: {problem}", Tone.BAD))
         self.layers.painted.connect(self.paint)
@@ -140,7 +144,7 @@ class Desk(QObject):  # type: ignore[misc]
         """What goes on, in a few words."""
         if self.store is None:
             return "Waits for your answer." if self.opener.earlier is not None else "Looking at the scan…"
-        return status_of(self.episode, self.running)
+        return status_of(self.episode, self.running, self.shown)
 
     def exhibit(self) -> Exhibit | None:
         """What the canvas shows."""
@@ -156,7 +160,7 @@ class Desk(QObject):  # type: ignore[misc]
         scene = Scene(
             running=self.running,
             shown=self.shown,
-            pixel_mm2={number: pixel_mm2(store.volume, episode.plane) for number, episode in episodes},
+            pixel_mm2={number: self._area[episode.plane] for number, episode in episodes},
             branches=self._branches(store),
             warnings=warnings_now(store),
             notes=self._notes,
@@ -188,9 +192,12 @@ class Desk(QObject):  # type: ignore[misc]
         self.store.subscribe(self._changed)
         self.layers.prepare()
         self._changed(Session(), self.store.session)
-        if history is None and self.opener.ref is not None:
-            self.store.record(Opened(self.opener.ref, self.player.policy, self.player.segmenter))
+        self._tell_backends()
         self._go_to_episode()
+
+    def _found_broken(self, sentences: tuple[str, ...]) -> None:
+        for number, sentence in enumerate(sentences):
+            self._say(f"scan-broken-{number}", sentence, Tone.CARE)
 
     def _refused(self, problem: str) -> None:
         text = f"The earlier session can't be gone on with: {problem} It stays where it is."
@@ -209,7 +216,13 @@ class Desk(QObject):  # type: ignore[misc]
         self._run()
 
     def accept(self) -> None:
-        """The proposal goes to the tool."""
+        """The proposal goes to the tool. What the user can't see is shown first."""
+        episode = self.episode
+        if episode is not None and episode.waits and (self.shown or self._place() != (episode.plane, episode.index)):
+            self.shown = None
+            self._go_to_episode()
+            self._say("unseen", "Here is the proposed click. Accept it once you have seen it.", Tone.CARE)
+            return
         self._judge(Accepted(Author.HUMAN))
 
     def reject(self, reason: str = "") -> None:
@@ -219,23 +232,24 @@ class Desk(QObject):  # type: ignore[misc]
     def flip(self) -> None:
         """Turns the sign of the proposal that waits, or else of the user's next click."""
         if self.store is not None and self.episode is not None and self.episode.waits:
-            self.store.flip()
+            if self._proposal() is not None:
+                self.store.flip()
         else:
             self.positive = not self.positive
             self.changed.emit()
 
     def nudge(self, intent: str) -> None:
         """Moves the clicks of the proposal that waits a little."""
-        pending = None if self.episode is None else self.episode.pending
-        if self.store is None or pending is None or pending.verdict is not None:
+        pending = self._proposal()
+        if self.store is None or pending is None:
             return
         dx, dy = _NUDGES[intent]
         self.store.amend(tuple(_shifted(a, dx, dy) if isinstance(a, Click) else a for a in pending.actions))
 
     def move(self, click: Click, x: float, y: float) -> None:
         """A proposed click was dragged elsewhere."""
-        pending = None if self.episode is None else self.episode.pending
-        if self.store is None or pending is None or pending.verdict is not None:
+        pending = self._proposal()
+        if self.store is None or pending is None:
             return
         moved = replace(click, x=x, y=y)
         self.store.amend(tuple(moved if action == click else action for action in pending.actions))
@@ -251,11 +265,14 @@ class Desk(QObject):  # type: ignore[misc]
         self._run(math.inf if not self.review else free)
 
     def set_review(self, review: bool) -> None:
-        """Review each step, or run; also in the middle of a run."""
+        """Review each step, or run for the number of steps set; also in the middle of a run.
+
+        A proposal that waits goes on where the user sees it, and not on a scan in the back.
+        """
         self.review = review
-        self.player.allow(0 if review else math.inf)
-        pending = None if self.episode is None else self.episode.pending
-        if not review and not self.running and pending is not None and pending.author is Author.AGENT:
+        self.player.allow(0 if review else self.steps)
+        pending = self._proposal()
+        if not review and self.in_front and pending is not None and pending.author is Author.AGENT:
             self.go_on()
         self.changed.emit()
 
@@ -263,8 +280,12 @@ class Desk(QObject):  # type: ignore[misc]
         """Ends the run at once, whatever the policy or the tool are at; what was done stays."""
         if self.store is None or not (self.running or (self.episode is not None and self.episode.waits)):
             return
-        self.player.drop()
-        self.store.record(Terminated(Outcome.CANCELLED, "Cancelled by the user."))
+        waits = self.episode is not None and self.episode.waits
+        if self.player.drop() or waits:
+            self.store.record(Terminated(Outcome.CANCELLED, "Cancelled by the user."))
+        else:
+            self.store.settle()  # the tool alone was at work
+        self.changed.emit()
 
     # -- the user's own hand -----------------------------------------------------------------------------
 
@@ -274,30 +295,37 @@ class Desk(QObject):  # type: ignore[misc]
 
     def act(self, actions: tuple[PromptAction, ...]) -> None:
         """Clicks or a box of the user's own."""
-        with_agent = self._take_over()
         store = self.store
-        if store is None:
+        if store is None or self.in_3d():
             return
+        with_agent = self._take_over()
         episode = store.episode
-        if episode is not None and episode.waits:
+        if episode is not None and episode.pending is not None and episode.waits:
+            own = episode.pending.author is Author.HUMAN
             store.record(Overridden(actions))
-            self._run(self.player.passes)
+            if own:
+                self._finish(with_agent)
+            else:
+                self._run(self.player.passes)
             return
         store.record(Proposed(actions, author=Author.HUMAN))
-        self._own_click(with_agent)
+        store.record(Accepted(Author.HUMAN))
+        self._finish(with_agent)
 
     def place(self) -> None:
         """A click of the user's in the middle of the slice, to be moved by the keyboard and accepted."""
-        self._take_over()
-        if self.store is None or self.episode is None or self.episode.waits:
+        if self.store is None or self.in_3d():
             return
-        self.store.record(Proposed((Click(0.5, 0.5, self.positive),), author=Author.HUMAN))
+        self._take_over()
+        if self.episode is not None and not self.episode.waits:
+            self.store.record(Proposed((Click(0.5, 0.5, self.positive),), author=Author.HUMAN))
 
     def paint(self, plane: Plane, index: int, native: Any) -> None:
         """The user painted or erased on a slice."""
         if self.store is None:
             return
-        waited = self.episode is not None and self.episode.waits
+        pending = self._proposal()
+        waited = pending is not None and pending.author is Author.AGENT
         with_agent = self._take_over() or waited
         self.store.paint(plane, index, native)
         self.layers.redraw()
@@ -306,9 +334,8 @@ class Desk(QObject):  # type: ignore[misc]
 
     def reset(self) -> None:
         """Clears the mask and its clicks."""
-        if self.store is not None and self.episode is not None:
-            self.player.drop()
-            self.store.settle()
+        if self.store is not None and "reset" in self.can():
+            self._leave_run()
             self.store.clear()
 
     # -- undo, branches, looking back --------------------------------------------------------------------
@@ -336,24 +363,19 @@ class Desk(QObject):  # type: ignore[misc]
             return
         self._leave_run()
         episode = store.episode
-        if episode is not None:
+        if episode is not None and 1 <= card.step <= len(episode.steps):
             self.player.delete(episode, card.step)
             self.changed.emit()
 
     def work_on(self, card: Card) -> None:
         """Begins anew from the mask of an earlier step."""
-        store = self.store
-        exhibit = exhibit_of(self.session, Shown(card.episode, card.step))
-        if store is None or exhibit is None or exhibit.mask is None:
-            return
         self._leave_episode()
-        old = store.session.episodes[card.episode]
-        store.record(Prompted(old.prompt, old.plane, old.index, old.shape, old.target, exhibit.mask))
-        self._go_to_episode()
+        if self.store is not None and self._begin_from(Shown(card.episode, card.step)):
+            self._go_to_episode()
 
     def show(self, card: Card) -> None:
         """Shows the state of a card on the canvas, on its slice."""
-        if card.episode < 0 or card.episode >= len(self.session.episodes):
+        if not 0 <= card.episode < len(self.session.episodes) or card.step < 0:
             return
         latest = len(self.session.episodes) - 1
         newest = card.episode == latest and card.step >= len(self.session.episodes[latest].steps)
@@ -376,12 +398,14 @@ class Desk(QObject):  # type: ignore[misc]
         row = self._try(lambda: store.keep(number, into=into, as_new=as_new))
         if row is not None:
             kept = int(np.count_nonzero(store.session.patches_of(row.value)[-1].mask.array()))
-            wanted = int(
-                np.count_nonzero(view_of(store.volume, episode.plane, episode.index).to_native(episode.mask_array()))
-            )
+            wanted = int(np.count_nonzero(store.view(episode).to_native(episode.mask_array())))
             if kept < wanted:
                 lost = f"{wanted - kept} of its {wanted} voxels stay with other objects, by the overlap rule."
                 self._say("kept", f"{row.name} was kept; {lost}", Tone.CARE)
+            view, target = store.view(episode), store.target_of(row.value)
+            side = side_warning(store.volume, view, view.to_native(episode.mask_array()), target)
+            if side is not None:
+                self._say("side", f"{row.name} was kept. {side}", Tone.CARE)
 
     def with_store(self, deed: Callable[[Store], Any]) -> None:
         """A change of the object table; a refusal is told to the user."""
@@ -395,6 +419,9 @@ class Desk(QObject):  # type: ignore[misc]
 
     def correct(self, value: int) -> None:
         """Puts an object's mask on the table, to be worked on."""
+        if any(row.value == value and row.locked for row in self.session.objects):
+            self._say("refused", "That object is locked. Unlock it to correct it.", Tone.CARE)
+            return
         self._leave_episode()
         self.with_store(lambda store: store.correct(value, self.layers.place()))
         self._go_to_episode()
@@ -421,8 +448,14 @@ class Desk(QObject):  # type: ignore[misc]
             return
         player.policy, player.segmenter = policy, segmenter
         self._leave_run()
-        if self.store is not None and self.opener.ref is not None:
-            self.store.record(Opened(self.opener.ref, policy, segmenter))
+
+    def _tell_backends(self) -> None:
+        """Writes down which policy and tool are at work from now on, where they are others than before."""
+        store, ref, chosen = self.store, self.opener.ref, (self.player.policy, self.player.segmenter)
+        if store is not None and ref is not None:
+            known = (store.session.policy, store.session.segmenter)
+            if store.session.scan is None or known != chosen:
+                store.record(Opened(ref, *chosen))
 
     # -- the worker --------------------------------------------------------------------------------------
 
@@ -430,6 +463,7 @@ class Desk(QObject):  # type: ignore[misc]
         """The agent plays on from the state as it is."""
         if self.store is None or self.episode is None:
             return
+        self._tell_backends()
         episode, done = self.episode, turns_of(self.episode)
         self._limit = done + self.steps if not self.review else _REVIEW_LIMIT
         limits = Limits(max(self._limit, done + 1))
@@ -437,28 +471,23 @@ class Desk(QObject):  # type: ignore[misc]
         self.player.play(episode, limits, free if passes is None else passes)
         self.changed.emit()
 
-    def _own_click(self, with_agent: bool) -> None:
-        """Accepts the user's own proposal and brings it through the tool."""
-        if self.store is None:
-            return
-        self.store.record(Accepted(Author.HUMAN))
-        episode = self.store.episode
-        if episode is not None:
-            self._then_go_on = with_agent
-            self.player.finish(episode)
-            self.changed.emit()
+    def _finish(self, agent_next: bool) -> None:
+        """Brings what the user has clicked and accepted through the tool; then the agent may go on."""
+        self._tell_backends()
+        if self.episode is not None:
+            self.player.finish(self.episode, agent_next=agent_next)
+        self.changed.emit()
 
     def _judge(self, verdict: Accepted | Rejected) -> None:
         store, episode = self.store, self.episode
         if store is None or episode is None or not episode.waits:
             return
         own = episode.pending is not None and episode.pending.author is Author.HUMAN
-        if own and isinstance(verdict, Accepted):
-            self._own_click(False)
-            return
         store.record(verdict)
         if not own:
             self._run()
+        elif isinstance(verdict, Accepted):
+            self._finish(False)
 
     def _happened(self, event: Any) -> None:
         if self.store is None:
@@ -467,22 +496,25 @@ class Desk(QObject):  # type: ignore[misc]
         if isinstance(event, Located):
             self._go_to_episode()
 
-    def _ended(self, problem: str) -> None:
+    def _ended(self, problem: str, agent_next: bool) -> None:
         if problem and self.store is not None:
             if self.player.asks_agent and self.episode is not None:
                 self.store.record(Failed(problem))
             else:
                 self.store.settle()
                 self._say("problem", problem, Tone.BAD)
-        again, self._then_go_on = self._then_go_on, False
-        if again and not problem:
+        if agent_next and self.episode is not None and self.episode.prompt:
             self._run(self.player.passes)
         self.changed.emit()
 
     # -- small things ------------------------------------------------------------------------------------
 
     def _changed(self, old: Session, new: Session) -> None:
-        self.shown = None
+        # A run goes on behind the step that is looked at; what the user does leads back to now.
+        if not self.running and old.episodes != new.episodes:
+            self.shown = None
+        if old.objects != new.objects or old.patches != new.patches or len(old.episodes) != len(new.episodes):
+            self._notes = tuple(card for card in self._notes if card.key.startswith("note-scan"))
         self.layers.show_objects(old, new)
         self.changed.emit()
 
@@ -509,19 +541,53 @@ class Desk(QObject):  # type: ignore[misc]
         store = self.store
         if store is None:
             return False
+        shown, self.shown = self.shown, None
         running, place = self._leave_run(), self._place()
-        shown, episode = self.shown, self.episode
-        if shown is not None and episode is not None and shown.episode == len(self.session.episodes) - 1:
-            store.branch(shown.episode, shown.step)
+        if shown is not None and self._place_of(shown) == place:
+            if shown.episode == len(self.session.episodes) - 1:
+                self._try(lambda: store.branch(shown.episode, shown.step))
+            else:
+                self._leave_episode()
+                self._begin_from(shown)
+            return False
+        episode = self.episode
         if episode is not None and episode.waits and (episode.plane, episode.index) != place:
             self._leave_episode()
         began = store.begin_by_hand(*place)
         return running and not began
 
+    def _begin_from(self, shown: Shown) -> bool:
+        """Begins anew from the mask of an earlier step; says whether there was one."""
+        exhibit, store = exhibit_of(self.session, shown), self.store
+        if store is None or exhibit is None or exhibit.mask is None:
+            return False
+        old = store.session.episodes[shown.episode]
+        store.record(Prompted(old.prompt, old.plane, old.index, old.shape, old.target, exhibit.mask))
+        return True
+
+    def _place_of(self, shown: Shown) -> tuple[Plane, int] | None:
+        episodes = self.session.episodes
+        found = episodes[shown.episode] if 0 <= shown.episode < len(episodes) else None
+        return None if found is None else (found.plane, found.index)
+
+    def _proposal(self) -> Pending | None:
+        """The proposal that waits for the user's word."""
+        episode = self.episode
+        resting = not self.running or self.player.passes <= 0  # else it goes on by itself
+        return episode.pending if episode is not None and episode.waits and resting else None
+
+    def in_3d(self) -> bool:
+        """Whether no single slice is shown; the user is told what to do about it."""
+        if self.layers.place() is None:
+            self._say("3d", "Clicks need a slice to lie on. Leave the 3D view with Ctrl+Y.", Tone.CARE)
+            return True
+        return False
+
     def _travel(self, move: Callable[[Store], Any]) -> None:
         if self.store is None:
             return
         self.player.drop()
+        self.shown = None
         self._try(lambda: move(self.store) if self.store is not None else None)
         self._go_to_episode()
         self.changed.emit()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QIcon, QKeyEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -29,7 +29,7 @@ from napari_ibisagent.ui.canvas import Tool
 from napari_ibisagent.ui.composer import Composer
 from napari_ibisagent.ui.conversation import Conversation
 from napari_ibisagent.ui.keys import intent_of, label
-from napari_ibisagent.ui.look import NEGATIVE, POSITIVE, Look, icon, look_of
+from napari_ibisagent.ui.look import NEGATIVE, POSITIVE, Look, icon, look_of, mix
 from napari_ibisagent.ui.objects import ObjectTable
 
 _TOOLS = (
@@ -37,7 +37,7 @@ _TOOLS = (
     ("box", "box", "Box"),
     ("brush", "brush", "Brush"),
     ("erase", "erase", "Erase"),
-    ("lasso", "lasso", "Lasso"),
+    ("lasso", "lasso", "Lasso: click its corners, double-click to close it"),
 )
 _DEEDS = (
     ("undo", "undo", "Undo"),
@@ -46,6 +46,9 @@ _DEEDS = (
     ("keep", "keep", "Keep as object"),
     ("help", "help", "Keys"),
 )
+
+
+_ICON = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ class Dock(QWidget):  # type: ignore[misc]
             self._show_sign()
         self.composer.setEnabled(front.ready)
         self.buttons["send"].setEnabled(front.ready)
+        self.buttons["sign"].setEnabled(front.ready)
         self.composer.set_hint(front.hint)
 
     def set_look(self, look: Look) -> None:
@@ -176,7 +180,10 @@ class Dock(QWidget):  # type: ignore[misc]
         self.conversation.set_look(look)
         self.objects.set_look(look)
         for name, picture, _ in (*_TOOLS, *_DEEDS):
-            self.buttons[name].setIcon(icon(picture, look.text))
+            made = icon(picture, look.text)
+            dim = icon(picture, mix(look.background, look.text, 0.3))
+            made.addPixmap(dim.pixmap(_ICON, _ICON), QIcon.Mode.Disabled)
+            self.buttons[name].setIcon(made)
         self.buttons["send"].setIcon(icon("send", look.text))
         self._show_sign()
         self._show_reasons()
@@ -334,7 +341,7 @@ def _icon_button(tip: str) -> QToolButton:
     button = QToolButton()
     button.setToolTip(tip)
     button.setAccessibleName(tip)
-    button.setIconSize(QSize(18, 18))
+    button.setIconSize(QSize(_ICON, _ICON))
     button.setFixedSize(27, 27)
     return button
 

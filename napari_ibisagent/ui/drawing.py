@@ -26,8 +26,13 @@ _NOTHING = (0.0, 0.0, 0.0, 0.0)
 def grid_of(image: Image) -> dict[str, Any]:
     """Where layers of three axes lie: as the scan's does. A flat picture gets a first axis of one slice."""
     if image.ndim == 3:
-        return {"scale": image.scale, "translate": image.translate, "affine": image.affine}
-    return {"scale": (1.0, *image.scale[-2:]), "translate": (0.0, *image.translate[-2:])}
+        return {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear", "affine")}
+    origin = np.array(image.data_to_world((0.0, 0.0)))
+    affine = np.eye(4)  # of (z, y, x, 1)
+    affine[1:3, 3] = origin
+    for axis in (0, 1):
+        affine[1:3, 1 + axis] = np.array(image.data_to_world(np.eye(2)[axis])) - origin
+    return {"affine": affine}
 
 
 def labels_layer(shape: tuple[int, int, int], **attributes: Any) -> Labels:
@@ -79,6 +84,11 @@ def draw_clicks(layer: Points, marks: Sequence[Mark], view: View) -> None:
     numbers = [str(mark.number) for mark in marks]
     if list(layer.features["step"]) != numbers:
         layer.features = {"step": numbers}
+
+
+def drop_corners(layer: Labels) -> None:
+    """Forgets the corners of a lasso that was not closed: napari draws them on, and fails over them in 3D."""
+    layer._overlays["polygon"].points = []  # napari has no other way to it than its key Esc
 
 
 def warm_up(layer: Points, at: Any) -> None:

@@ -39,7 +39,7 @@ KEYS = (
     Key("box", "B", "draw a box"),
     Key("brush", "S", "paint on the mask (scribble)"),
     Key("erase", "E", "erase from the mask"),
-    Key("lasso", "L", "paint inside of a lasso"),
+    Key("lasso", "L", "paint inside of a lasso: click its corners, double-click to close it"),
     Key("keep", "M", "keep the mask as an object, ready for the next one"),
     Key("reset", "R", "clear the mask and its clicks"),
     Key("undo", "Control-Z", "undo"),
@@ -71,28 +71,32 @@ class Keyboard:
 
     def __init__(self, press: Callable[[str], None]) -> None:
         self._press = press
-        self._bound: list[tuple[Any, dict[Any, Any]]] = []
+        self._bound: list[tuple[Any, dict[Any, Any], dict[Any, Any]]] = []
 
     def bind(self, provider: Any) -> None:
         """Binds the keys on a viewer or a layer; a second time is no harm."""
-        if any(known is provider for known, _ in self._bound):
+        if any(known is provider for known, *_ in self._bound):
             return
-        self._bound.append((provider, dict(provider.keymap)))
+        before = dict(provider.keymap)
         for key in KEYS:
             provider.bind_key(key.key, self._presser(key.intent), overwrite=True)
+        ours = {key: deed for key, deed in provider.keymap.items() if before.get(key) is not deed}
+        self._bound.append((provider, before, ours))
 
     def release(self, provider: Any) -> None:
-        """Gives a layer that is gone its keys back."""
-        for at, (known, before) in enumerate(self._bound):
+        """Gives a viewer or a layer its keys back; what others have bound meanwhile stays."""
+        for at, (known, before, ours) in enumerate(self._bound):
             if known is provider:
-                provider.keymap.clear()
-                provider.keymap.update(before)
+                for key, deed in ours.items():
+                    if provider.keymap.get(key) is deed:
+                        del provider.keymap[key]
+                        provider.keymap.update({key: before[key]} if key in before else {})
                 del self._bound[at]
                 return
 
     def release_all(self) -> None:
         """Gives everything back."""
-        for provider, _ in tuple(self._bound):
+        for provider, *_ in tuple(self._bound):
             self.release(provider)
 
     def _presser(self, intent: str) -> Callable[[Any], None]:

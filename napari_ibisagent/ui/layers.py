@@ -4,8 +4,8 @@ What a person paints is told as an intent and then drawn anew from the state. Th
 the session opens and hidden until they are needed: napari needs some 0.1 s for each, which a run must not wait for.
 A layer that a person has deleted is made again when there is something to show.
 
-No two layers are ever removed within one turn of the event loop: napari 0.9.2 draws freed buffers then, which ends
-the process.
+Nothing is shown, hidden or removed within the turn of the event loop in which a layer was removed: napari 0.9.2 draws
+freed buffers then, which ends the process.
 """
 
 from __future__ import annotations
@@ -51,9 +51,14 @@ class ScanLayers(QObject):  # type: ignore[misc]
         self._exhibit: Exhibit | None = None
         self._hidden: set[str] = set()
         self._busy = 0
+        self._stroking = self._behind = False
+        self._in_back = False
+        self._seen: dict[Layer, bool] = {}
+        self._waiting: Exhibit | None = None
         self.opacity = 0.35
         for event in self._turns():
             event.connect(self._follow)
+        viewer.dims.events.ndisplay.connect(self._turned_3d)
 
     @property
     def own(self) -> tuple[Layer, ...]:
@@ -65,16 +70,23 @@ class ScanLayers(QObject):  # type: ignore[misc]
         """Whether the mask and the clicks are made, so that a run needn't wait for them."""
         return {_WORKING, _CLICKS} <= self._there().keys() and self._busy == 0
 
+    @property
+    def passing(self) -> tuple[Layer, ...]:
+        """The layers that say nothing without a session: mask, clicks and boxes."""
+        return tuple(layer for key, layer in self._there().items() if key != _LABELS)
+
     def close(self) -> None:
-        """Hears nothing more of the layers; they stay in the viewer, and are the user's from now on."""
+        """Hears nothing more of the layers; they stay in the viewer."""
         for key, layer in self._layers.items():
             if key == _WORKING:
                 layer.events.paint.disconnect(self._was_painted)
+                layer.mouse_drag_callbacks.remove(self._stroke)
             elif key == _CLICKS:
                 layer.events.data.disconnect(self._points_changed)
         self._layers.clear()
         for event in self._turns():
             event.disconnect(self._follow)
+        self._viewer.dims.events.ndisplay.disconnect(self._turned_3d)
 
     def prepare(self) -> None:
         """Makes the mask and the clicks and draws them once, empty and hidden; in several turns of the event loop."""
@@ -106,13 +118,20 @@ class ScanLayers(QObject):  # type: ignore[misc]
             if key == _CLICKS:
                 layer.data = np.empty((0, 3))
             layer.visible = False
+        self._seen.pop(layer, None)
         self._hidden.add(key)
 
     # -- drawing -----------------------------------------------------------------------------------------
 
     def show_exhibit(self, exhibit: Exhibit | None) -> None:
         """Draws a slice's mask, clicks and boxes; costs the same whatever the number of slices."""
+        if self._stroking:
+            self._behind = True  # the user's stroke would be lost under it
+            self._waiting = exhibit
+            return
         old, self._exhibit = self._exhibit, exhibit
+        if exhibit is None:
+            self._clear()
         if exhibit is None or (old == exhibit and self._complete(exhibit)):
             return
         view = view_of(self._scan.volume, exhibit.plane, exhibit.index)
@@ -150,9 +169,29 @@ class ScanLayers(QObject):  # type: ignore[misc]
         world[-self._image.ndim :] = self._image.data_to_world(voxel[-self._image.ndim :])
         return world
 
+    def put_back(self) -> None:
+        """Another scan comes to the front: everything of this one goes out of sight, as it was seen until now."""
+        if self._in_back:
+            return
+        self.rest()
+        self._in_back = True
+        for layer in (self._image, *self.own):
+            self._seen[layer] = layer.visible
+            layer.visible = False
+
+    def bring_front(self) -> None:
+        """Brings back to sight what ``put_back`` has taken out of it."""
+        self._in_back = False
+        for layer, visible in self._seen.items():
+            if layer in self._viewer.layers:
+                layer.visible = visible
+        self._seen.clear()
+        self.rest()
+
     def redraw(self) -> None:
         """Draws the same again, over what a person has painted."""
         exhibit, self._exhibit = self._exhibit, None
+        self._stroking = False
         self.show_exhibit(exhibit)
 
     def show_objects(self, old: Session, new: Session) -> None:
@@ -175,9 +214,10 @@ class ScanLayers(QObject):  # type: ignore[misc]
 
     def go_to(self, plane: Plane, index: int) -> None:
         """Moves the viewer to a slice; turns to its plane where another one is shown."""
+        self._viewer.dims.ndisplay = 2
         offset = self._viewer.dims.ndim - 3
         sliced, row_axis, column_axis = (axis + offset for axis in AXES[plane])
-        if self._viewer.dims.ndisplay == 2 and set(self._viewer.dims.displayed) != {row_axis, column_axis}:
+        if set(self._viewer.dims.displayed) != {row_axis, column_axis}:
             rest = tuple(axis for axis in range(offset))
             self._viewer.dims.order = (*rest, sliced, row_axis, column_axis)
         if sliced < offset + 3 - self._image.ndim:
@@ -191,6 +231,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
         """Makes the working mask the active layer, in one of napari's modes: "paint", "erase", "polygon"."""
         with self._own_hand():
             layer = self._need(_WORKING)
+        drawing.drop_corners(layer)
         self._viewer.layers.selection.active = layer
         layer.mode = mode
 
@@ -198,6 +239,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
         """Leaves brush and eraser: the scan is the active layer again."""
         working = self._there().get(_WORKING)
         if working is not None:
+            drawing.drop_corners(working)
             working.mode = "pan_zoom"
         if self._image in self._viewer.layers:
             self._viewer.layers.selection.active = self._image
@@ -241,6 +283,19 @@ class ScanLayers(QObject):  # type: ignore[misc]
         there = self._there()
         return _WORKING in there and (_CLICKS in there or not exhibit.marks)
 
+    def _clear(self) -> None:
+        """Nothing was asked (any more): nothing of a slice is left on the canvas."""
+        there = self._there()
+        with self._own_hand():
+            if _WORKING in there and self._drawn is not None:
+                slice_of(there[_WORKING].data, *self._drawn)[...] = 0
+                there[_WORKING].refresh(thumbnail=False, extent=False)
+            if _CLICKS in there:
+                there[_CLICKS].data = np.empty((0, 3))
+            if _BOXES in there:
+                there[_BOXES].data = []
+        self._drawn = None
+
     def _draw_mask(self, exhibit: Exhibit, view: View) -> None:
         if exhibit.mask is None and _WORKING not in self._there():
             return
@@ -269,8 +324,14 @@ class ScanLayers(QObject):  # type: ignore[misc]
             layer = self._make(key)
         if show and key in self._hidden:
             self._hidden.discard(key)
-            layer.visible = True
+            self._show(layer)
         return layer
+
+    def _show(self, layer: Layer) -> None:
+        """Brings a layer to sight, once its scan is in front."""
+        if self._in_back:
+            self._seen[layer] = True
+        layer.visible = not self._in_back
 
     def _make(self, key: str) -> Any:
         attributes = {
@@ -292,6 +353,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
         self._viewer.layers.insert(self._place_of(key), layer)
         self._viewer.layers.selection.active = active
         self._take(key, layer)
+        self._show(layer)
         return layer
 
     def _place_of(self, key: str) -> int:
@@ -306,13 +368,19 @@ class ScanLayers(QObject):  # type: ignore[misc]
         self._layers[key] = layer
         if key == _WORKING:
             layer.events.paint.connect(self._was_painted)
+            layer.mouse_drag_callbacks.append(self._stroke)
         elif key == _CLICKS:
             layer.events.data.connect(self._points_changed)
         self.made.emit(layer)
 
     def _turns(self) -> tuple[Any, ...]:
         events = self._image.events
-        return events.scale, events.translate, events.affine
+        return events.scale, events.translate, events.rotate, events.shear, events.affine
+
+    def _turned_3d(self, _: Any) -> None:
+        working = self._there().get(_WORKING)
+        if working is not None:
+            drawing.drop_corners(working)
 
     def _follow(self, _: Any) -> None:
         """The user has moved, flipped or stretched the scan: what is drawn on it goes along."""
@@ -321,11 +389,19 @@ class ScanLayers(QObject):  # type: ignore[misc]
                 setattr(layer, name, value)
 
     def _find_left(self) -> None:
-        """Takes the layers that an earlier dock has left in the viewer."""
+        """Takes the layers that an earlier dock has left in the viewer, empty: the session says what is on them."""
         for layer in tuple(self._viewer.layers):
             scan, key = scan_of(layer.metadata), layer.metadata.get(_ROLE)
             if key in _ORDER and key not in self._layers and scan is not None and scan.volume is self._scan.volume:
+                self._empty(key, layer)
                 self._take(key, layer)
+
+    def _empty(self, key: str, layer: Any) -> None:
+        if key in (_LABELS, _WORKING):
+            layer.data = np.zeros(self._scan.volume.shape, np.uint8)
+        else:
+            layer.data = np.empty((0, 3)) if key == _CLICKS else []
+        self._show(layer)
 
     @contextmanager
     def _own_hand(self) -> Iterator[None]:
@@ -366,11 +442,34 @@ class ScanLayers(QObject):  # type: ignore[misc]
         else:
             self.moved.emit(click, x, y)
 
+    def _stroke(self, layer: Any, event: Any) -> Iterator[None]:
+        """From press to release on the mask: a step that comes in between is drawn afterwards."""
+        self._stroking = layer.mode in ("paint", "erase", "fill")
+        yield
+        while event.type == "mouse_move":
+            yield
+        QTimer.singleShot(0, self, self._stroke_over)
+
+    def _stroke_over(self) -> None:
+        """What the stroke made was told by now."""
+        self._stroking = False
+        if self._behind:
+            self._behind = False
+            self.show_exhibit(self._waiting)
+
     def _was_painted(self, _: Any) -> None:
-        """A stroke of the user's has ended."""
-        place = self.place()
+        """A stroke of the user's has ended. A lasso tells so before it is drawn."""
         layer = self._there().get(_WORKING)
         if self._drawing or layer is None:
+            return
+        if layer.mode == "polygon":
+            QTimer.singleShot(0, self, self._read_stroke)
+        else:
+            self._read_stroke()
+
+    def _read_stroke(self) -> None:
+        place, layer = self.place(), self._there().get(_WORKING)
+        if layer is None:
             return
         if place is None:
             layer.data[...] = 0

@@ -27,6 +27,7 @@ from napari_ibisagent.ui.scan import Scan
 class Opener(QObject):  # type: ignore[misc]
     """Opens one scan's session, once. Its signals arrive in the main thread."""
 
+    broken = Signal(object)  # sentences about earlier sessions that can't be read
     asked = Signal()  # there is an ``earlier`` session
     opened = Signal(object, object)  # its Autosave, and its History or None for a new one
     refused = Signal(str)  # why the earlier session can't be gone on with; a new one is opened
@@ -81,7 +82,9 @@ class Opener(QObject):  # type: ignore[misc]
         ref = scan_ref(scan.volume, scan.path or Path(scan.volume.name), scan.series)
         ref = ref if scan.path is not None else replace(ref, path="")
         yield ref
-        yield find_earlier(ref, self._folders)
+        earlier, broken = find_earlier(ref, self._folders)
+        yield broken
+        yield earlier
 
     def _happened(self, found: Any) -> None:
         if isinstance(found, Saved):
@@ -91,6 +94,8 @@ class Opener(QObject):  # type: ignore[misc]
         elif isinstance(found, Earlier):
             self.earlier = found
             self.asked.emit()
+        elif isinstance(found, tuple) and all(isinstance(sentence, str) for sentence in found):
+            self.broken.emit(found)
         elif isinstance(found, tuple):
             self._open(*found)
         else:

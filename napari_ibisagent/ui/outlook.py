@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from napari_ibisagent.agent.autosave import Earlier
-from napari_ibisagent.agent.checks import side_warning
-from napari_ibisagent.agent.commit import warnings_of
+from napari_ibisagent.agent.checks import quality_warnings, side_warning
 from napari_ibisagent.agent.store import Store
-from napari_ibisagent.core.episode import Episode
+from napari_ibisagent.core.episode import Episode, Outcome
 from napari_ibisagent.core.target import Side
-from napari_ibisagent.core.view import AXES, Plane
-from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.ui.cards import Button, Card, Kind, Tone
+from napari_ibisagent.ui.exhibit import Shown
 
 _ALWAYS = frozenset(("point", "box", "brush", "erase", "lasso", "place", "write"))
 _GATE = frozenset(("accept", "reject", "nudge_up", "nudge_down", "nudge_left", "nudge_right", "cancel"))
 
 
-def status_of(episode: Episode | None, running: bool) -> str:
+def status_of(episode: Episode | None, running: bool, shown: Shown | None) -> str:
     """What goes on, in a few words."""
+    if shown is not None:
+        return f"You look back at step {shown.step}. A click on the newest card leads back."
     if running:
         if episode is not None and not episode.located:
             return "Looking for the slice…"
@@ -40,10 +40,14 @@ def possible(store: Store | None, running: bool) -> frozenset[str]:
     if episode is None:
         return frozenset(found)
     found |= _GATE if episode.waits else set()
+    if not episode.located and episode.outcome is None:
+        return frozenset(found | (set() if running else {"go_on"}))  # the slice is still to be found
     has_mask = episode.mask is not None
     found |= {"reset"} if has_mask or episode.prompts else set()
     found |= {"keep"} if has_mask and episode.kept_as is None else set()
-    found |= {"go_on"} if episode.prompt and episode.kept_as is None and not running else set()
+    lost = episode.outcome is Outcome.NOT_FOUND and not has_mask
+    may_go_on = episode.prompt and episode.kept_as is None and not lost and not running
+    found |= {"go_on"} if may_go_on else set()
     return frozenset(found)
 
 
@@ -52,21 +56,13 @@ def warnings_now(store: Store) -> tuple[str, ...]:
     episode = store.episode
     if episode is None or episode.mask is None or not episode.located:
         return ()
+    target, ended = episode.target, episode.outcome is not None
+    found = tuple(quality_warnings(episode)) if ended else ()
+    if target is None or (target.side is Side.BOTH and not ended):
+        return found  # one of two sides is no reason to warn while the other one is still to come
     view = store.view(episode)
-    if episode.outcome is not None:
-        return warnings_of(episode, store.volume, view)
-    if episode.target is None or episode.target.side not in (Side.LEFT, Side.RIGHT):
-        return ()
-    warning = side_warning(store.volume, view, view.to_native(episode.mask_array()), episode.target)
-    return () if warning is None else (warning,)
-
-
-def pixel_mm2(volume: Volume, plane: Plane) -> float | None:
-    """The area of a pixel of a view of that plane, None where the scan states no size."""
-    if not volume.has_spacing:
-        return None
-    _, row, column = AXES[plane]
-    return min(volume.spacing_mm[row], volume.spacing_mm[column]) ** 2
+    side = side_warning(store.volume, view, view.to_native(episode.mask_array()), target)
+    return found if side is None else (*found, side)
 
 
 def question(earlier: Earlier) -> Card:

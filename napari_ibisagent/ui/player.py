@@ -25,7 +25,7 @@ class Player(QObject):  # type: ignore[misc]
     happened = Signal(object)  # an event
     thinking = Signal(str)  # a further piece of the agent's thought
     silent = Signal()  # the thought is over
-    ended = Signal(str)  # "" in order, else the sentence of an error
+    ended = Signal(str, bool)  # "" in order, else the sentence of an error; whether the agent goes on after it
 
     def __init__(self, volume: Volume, backends: Backends, lock: threading.Lock, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -35,6 +35,7 @@ class Player(QObject):  # type: ignore[misc]
         self._backends = backends
         self._studio: tuple[tuple[str, str], plays.Studio] | None = None
         self._said = ""
+        self._agent_next = False
         self._bridge = Bridge(lock, self)
         self._bridge.happened.connect(self._happened)
         self._bridge.typed.connect(self._typed)
@@ -59,9 +60,10 @@ class Player(QObject):  # type: ignore[misc]
         self._bridge.allow(passes)
         self._start(lambda ears: plays.play(episode, self._studio_now(), limits, ears), agent=True)
 
-    def finish(self, episode: Episode) -> None:
+    def finish(self, episode: Episode, *, agent_next: bool) -> None:
         """The tool alone: what a person has clicked and accepted."""
         self._start(lambda _: plays.finish(episode, self._studio_now()), agent=False)
+        self._agent_next = agent_next
 
     def delete(self, episode: Episode, number: int) -> None:
         """Step ``number`` (from 1) is taken out; the tool computes the later ones again."""
@@ -69,13 +71,15 @@ class Player(QObject):  # type: ignore[misc]
 
     def drop(self) -> bool:
         """Ends what runs and hears nothing more of it; says whether the agent was at work."""
-        at_work = self.running and self.asks_agent
+        at_work = self.running and (self.asks_agent or self._agent_next)
+        self._agent_next = False
         self._bridge.drop()
         self.silent.emit()
         return at_work
 
     def _start(self, make: MakePlay, *, agent: bool) -> None:
         self.asks_agent = agent
+        self._agent_next = False
         self._said = ""
         self._bridge.start(make)
 
@@ -98,5 +102,6 @@ class Player(QObject):  # type: ignore[misc]
         self.thinking.emit(readable(self._said)[len(before) :])
 
     def _ended(self, problem: str) -> None:
+        then, self._agent_next = self._agent_next and not problem, False
         self.silent.emit()
-        self.ended.emit(problem)
+        self.ended.emit(problem, then)

@@ -25,7 +25,6 @@ class Scene:
     pixel_mm2: area of a pixel of each episode's view, by the episode's number; None or missing: unknown.
     branches: where other branches end, by (episode, step).
     warnings: sentences about the mask on the table; notes: words of the program's own, at the end.
-    question: a card that asks something, or None. stuck: how the last run ended where it failed.
     """
 
     running: bool = False
@@ -34,7 +33,6 @@ class Scene:
     branches: Mapping[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[Card, ...] = ()
-    question: Card | None = None
 
 
 def story_of(session: Session, scene: Scene) -> tuple[Card, ...]:
@@ -43,13 +41,12 @@ def story_of(session: Session, scene: Scene) -> tuple[Card, ...]:
     last = len(session.episodes) - 1
     for number, episode in enumerate(session.episodes):
         cards += _episode_cards(session, episode, number, number == last, scene)
+    done = 0 if session.episode is None else len(session.episode.steps)
     cards += [
-        Card(f"warning-{n}", Kind.WARNING, text, Tone.CARE, last, title="Check this")
+        Card(f"warning-{n}", Kind.WARNING, text, Tone.CARE, last, done, title="Check this")
         for n, text in enumerate(scene.warnings)
     ]
     cards += scene.notes
-    if scene.question is not None:
-        cards.append(scene.question)
     return tuple(cards)
 
 
@@ -273,10 +270,14 @@ def _homes(session: Session, episode: Episode) -> tuple[Button, ...]:
 def _closing_buttons(session: Session, episode: Episode) -> tuple[Button, ...]:
     buttons: list[Button] = []
     has_mask = episode.mask is not None and _pixels(episode.mask) > 0
+    newest = session.episode is episode
     if has_mask and episode.kept_as is None:
-        buttons.append(Button("keep", label("keep", "Keep as object"), "Puts the mask into the object table."))
+        words = label("keep", "Keep as object") if newest else "Keep as object"
+        buttons.append(Button("keep", words, "Puts the mask into the object table."))
     lost = episode.outcome is Outcome.NOT_FOUND and not has_mask
-    if session.episode is episode and not lost and episode.prompt and episode.kept_as is None:
+    if newest and lost:
+        buttons.append(Button("point", label("point", "Click it yourself"), "Your clicks make the mask."))
+    if newest and not lost and episode.prompt and episode.kept_as is None:
         buttons.append(Button("go_on", label("go_on", "Go on"), "The agent goes on from here."))
     return tuple(buttons)
 

@@ -45,8 +45,11 @@ from napari_ibisagent.ui.story import note
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-EXAMPLES = ["segment the liver", "which organ stores urine? outline it", "segment the left kidney"]
+EXAMPLES = ["segment the left kidney", "which organ clears old red blood cells?", "segment the liver on this slice"]
 _FORMATS = "Labels (*.nii.gz *.nii *.nrrd *.seg.nrrd *.mha *.png *.tif)"
+# A layer may be shown, hidden or removed only so long after another one was removed: see ``layers``.
+_AFTER_REMOVAL_MS = 80
+_NEED_LEAVE = frozenset(("go_on", "reset", "undo", "redo", "keep", "place"))
 _PAINT_MODES = {Tool.BRUSH: "paint", Tool.ERASE: "erase", Tool.LASSO: "polygon"}
 
 
@@ -117,21 +120,23 @@ class IbisWidget(Dock):
             self._show_help()
         elif intent == "write":
             self.composer.setFocus(Qt.FocusReason.ShortcutFocusReason)
-        elif desk is None or not desk.ready:
+        elif desk is None or not desk.ready or (intent in _NEED_LEAVE and intent not in desk.can()):
             return
         elif intent in tuple(Tool):
             self._use_tool(Tool(intent))
         elif intent == "cancel" and not (desk.running or "cancel" in desk.can()):
             self._use_tool(Tool.NONE)
         elif intent == "reject":
-            desk.reject(self.composer.take())
+            if "reject" in desk.can():
+                desk.reject(self.composer.take())
         elif intent.startswith("nudge_"):
             desk.nudge(intent)
         elif intent == "pause":
             self._choose_review(True)
         elif intent == "keep":
             self._use_tool(Tool.NONE)
-            desk.keep()
+            by_hand = desk.episode is not None and not desk.episode.prompt
+            desk.keep(into=self.objects.current_value() if by_hand else None)
         elif intent in ("accept", "flip", "go_on", "cancel", "place", "reset", "undo", "redo"):
             getattr(desk, intent)()
 
@@ -166,7 +171,7 @@ class IbisWidget(Dock):
 
     def _use_tool(self, tool: Tool) -> None:
         """Chooses what the mouse does; the same tool again lays it down."""
-        if self._desk is None:
+        if self._desk is None or (tool is not Tool.NONE and self._desk.in_3d()):
             return
         self._mouse.tool = Tool.NONE if tool is self._mouse.tool else tool
         if self._mouse.tool in _PAINT_MODES:
@@ -204,8 +209,8 @@ class IbisWidget(Dock):
         if not isinstance(layer, Image) or any(desk.image is layer for desk in self._desks):
             return
         scan = scan_of(layer.metadata) or _plain_scan(layer)
-        if scan is None:
-            return
+        if scan is None or any(desk.scan.volume is scan.volume for desk in self._desks):
+            return  # no scan, or a copy of the layer of one that is open
         desk = Desk(self._viewer, layer, scan, self._backends, self._locks, self._folders(scan), self)
         desk.layers.opacity = self._settings.mask_opacity
         desk.steps = self._choice.steps
@@ -228,6 +233,8 @@ class IbisWidget(Dock):
         for desk in [desk for desk in self._desks if desk.image is layer]:
             for own in desk.layers.own:
                 self._keyboard.release(own)
+            for turn, left in enumerate(desk.layers.passing, start=1):
+                QTimer.singleShot(_AFTER_REMOVAL_MS * turn, self, partial(_remove, self._viewer.layers, left))
             desk.close()
             self._desks.remove(desk)
             layer.events.name.disconnect(self._changed)
@@ -245,7 +252,21 @@ class IbisWidget(Dock):
         self._mouse.tool = Tool.NONE
         if self._compass is not None:
             self._compass.set_scan(None if desk is None else desk.image)
+        QTimer.singleShot(_AFTER_REMOVAL_MS, self, self._arrange)
+        self._show_examples()
         self.refresh()
+
+    def _show_examples(self) -> None:
+        lead = "Open a scan, then say" if self._desk is None else "Say"
+        self.conversation.set_examples(EXAMPLES, f"{lead} what you want, for example:")
+
+    def _arrange(self) -> None:
+        """The scan in front is seen, and no other one."""
+        for known in self._desks:
+            if known.in_front:
+                known.layers.bring_front()
+            else:
+                known.layers.put_back()
 
     def _folders(self, scan: Scan) -> tuple[Path, ...]:
         """Where a scan's journal goes, then where others may lie."""
@@ -278,6 +299,8 @@ class IbisWidget(Dock):
 
     def _show_canvas(self) -> None:
         if self._desk is not None and self._desk.ready:
+            session = self._desk.session
+            self._desk.layers.show_objects(session, session)  # made again where the user has deleted it
             self._desk.layers.show_exhibit(self._desk.exhibit())
 
     def _changed(self, _: Any = None) -> None:
@@ -317,7 +340,7 @@ class IbisWidget(Dock):
     def _hint(self, desk: Desk) -> str:
         episode = desk.episode
         if not desk.ready:
-            return "One moment…"
+            return "One moment…" if desk.opener.earlier is None else "Answer the question above first."
         if episode is not None and episode.waits:
             return "A reason, then Reject (X); or another request."
         return "What should be segmented?"
@@ -382,7 +405,6 @@ class IbisWidget(Dock):
         objects.correct.connect(lambda value: self._with_desk(lambda d: d.correct(value)))
         structures = read_knowledge(resource("knowledge/anatomy.toml").read_text(encoding="utf-8"))
         self.composer.set_knowledge(structures)
-        self.conversation.set_examples(EXAMPLES, "Open a scan, then say what you want, for example:")
         self._keyboard.bind(viewer)
         for event, listener in (
             (viewer.layers.events.inserted, self._inserted),
@@ -397,6 +419,7 @@ class IbisWidget(Dock):
         self.destroyed.connect(self._closing.close)
         self._look_for_backends()
         self._show_theme()
+        self._show_examples()
 
     def _save(self) -> None:
         """Asks where the labels should go."""
@@ -451,6 +474,11 @@ class IbisWidget(Dock):
         self._changed()
 
 
+def _remove(layers: Any, layer: Any) -> None:
+    if layer in layers:
+        layers.remove(layer)
+
+
 def _close_all(desks: list[Desk]) -> None:
     for desk in desks:
         desk.close()
@@ -458,9 +486,10 @@ def _close_all(desks: list[Desk]) -> None:
 
 def _plain_scan(layer: Image) -> Scan | None:
     """An image that another reader opened: its array as it lies, as one volume of unknown sides and size."""
-    if layer.multiscale or layer.ndim not in (2, 3):
+    data = layer.data
+    # What is read piece by piece (dask, zarr) would be read whole here, on the main thread.
+    if layer.multiscale or layer.ndim not in (2, 3) or not isinstance(data, np.ndarray):
         return None
-    data = np.asanyarray(layer.data)
     if data.dtype.kind not in "biuf" or (layer.rgb and (data.dtype != np.uint8 or data.shape[-1] < 3)):
         return None
     if layer.rgb:

@@ -10,12 +10,15 @@ from pathlib import Path
 import napari
 import napari.qt  # napari itself imports Qt late; where that is missing, this module should say so at once
 from npe2 import PluginManager
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QGuiApplication
 
 from napari_ibisagent.core.errors import BackendError
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.ui.contributions import contrast_range, image_layer
 
 PLUGIN = "napari-ibisagent"
+_SIZE = (1400, 900)
 
 
 def open_window(scan: Path | None, *, series: str | None = None, modality: str | None = None) -> None:
@@ -51,6 +54,14 @@ def fill_window(viewer: napari.Viewer, volume: Volume | None, path: Path | None,
         )
     # As the menu does it: so the menu's tick is right, and a second dock is never made.
     viewer.window.add_plugin_dock_widget(PLUGIN)
+    _fit(viewer)
+
+
+def _fit(viewer: napari.Viewer) -> None:
+    """Room for the scan beside the dock, and the whole scan in it once the dock has its place."""
+    screen = QGuiApplication.primaryScreen().availableGeometry()
+    viewer.window.resize(min(_SIZE[0], screen.width()), min(_SIZE[1], screen.height()))
+    QTimer.singleShot(0, viewer.reset_view)
 
 
 def check_screen(platform: str, environment: Mapping[str, str]) -> None:

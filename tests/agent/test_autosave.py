@@ -85,7 +85,7 @@ def test_any_name_of_a_scan_makes_a_file_in_the_folder(desks, folder, name):
     desk = desks(HIT, ref=ref)
     desk.ask()
     assert desk.save.path.parent == folder and desk.store.trouble == ""
-    assert find_earlier(ref, [folder]).path == desk.save.path
+    assert find_earlier(ref, [folder])[0].path == desk.save.path
 
 
 def test_two_windows_on_one_scan_have_a_journal_each(desks):
@@ -167,7 +167,7 @@ def test_an_earlier_session_comes_back_whole_and_goes_on(desks, folder):
     assert desk.episode.waits
     desk.go(Accepted())
     desk.save.close()
-    found = find_earlier(REF, [folder, folder / "none"])
+    found = find_earlier(REF, [folder, folder / "none"])[0]
     assert (found.path, found.prompts, found.objects) == (desk.save.path, 1, 0)
     save, history = resume(found, folder, REF)
     assert history == desk.store.history
@@ -186,7 +186,7 @@ def test_an_earlier_session_comes_back_whole_and_goes_on(desks, folder):
 def test_a_journal_that_is_open_elsewhere_is_an_output_error(desks, folder):
     desk = desks(HIT, STOP)
     desk.ask()
-    found = find_earlier(REF, [folder])
+    found = find_earlier(REF, [folder])[0]
     before = found.path.read_bytes()
     with pytest.raises(OutputError, match="open in another window"):
         resume(found, folder, REF)
@@ -200,7 +200,7 @@ def test_a_journal_that_is_open_elsewhere_is_an_output_error(desks, folder):
 
 
 def test_the_newest_session_that_holds_work_and_can_be_read_is_found(desks, folder):
-    assert find_earlier(REF, [folder]) is None
+    assert find_earlier(REF, [folder])[0] is None
     paths = []
     for number in range(4):
         desk = desks(HIT, STOP)
@@ -208,19 +208,20 @@ def test_the_newest_session_that_holds_work_and_can_be_read_is_found(desks, fold
         desk.save.close()
         paths.append(desk.save.path)
         os.utime(desk.save.path, (1000 + number, 1000 + number))
-    assert find_earlier(REF, [folder]) == Earlier(paths[3], 1, 0, 1003.0)
+    assert find_earlier(REF, [folder])[0] == Earlier(paths[3], 1, 0, 1003.0)
     lines = paths[3].read_bytes().splitlines(keepends=True)
     paths[3].write_bytes(b"".join([lines[0], b"broken\n", *lines[1:]]))
     paths[2].write_bytes(b"".join(lines[:2]))  # only opened
     os.utime(paths[2], (1002, 1002))
-    assert find_earlier(REF, [folder]).path == paths[1]
+    found, broken = find_earlier(REF, [folder])
+    assert found.path == paths[1] and len(broken) == 1 and "can't be read" in broken[0]
     with pytest.raises(JournalError, match="Line 2"):
         resume(Earlier(paths[3], 1, 0, 0.0), folder, REF)
-    assert find_earlier(replace(REF, digest="f" * 32), [folder]) is None
+    assert find_earlier(replace(REF, digest="f" * 32), [folder])[0] is None
     # The name says so, but what it holds is about another scan.
     other = desks(HIT, ref=replace(REF, digest=REF.digest[:12] + "0" * 20))
     other.ask()
-    assert find_earlier(replace(REF, digest=REF.digest[:12] + "1" * 20), [folder]) is None
+    assert find_earlier(replace(REF, digest=REF.digest[:12] + "1" * 20), [folder])[0] is None
 
 
 def test_a_setting_alone_is_written_as_well(desks):
@@ -235,7 +236,7 @@ def test_a_session_that_was_cut_off_in_a_step_is_settled_without_asking_anyone(d
     waiting = desk.store.session
     desk.store.record(Accepted())
     desk.save.close()
-    save, history = resume(find_earlier(REF, [folder]), folder, REF)
+    save, history = resume(find_earlier(REF, [folder])[0], folder, REF)
     again = desks(OUT, STOP, autosave=save, history=history)
     assert again.store.settle() and again.store.session == waiting and again.asked == (0, 0)
     again.go(Accepted())
@@ -288,7 +289,7 @@ def test_a_killed_window_loses_nothing_that_it_showed(desks, tmp_path):
             # A number that was cut while it was printed wasn't shown.
             shown = int((seen + worker.stdout.read()).rpartition(b"\n")[0].splitlines()[-1])
         assert worker.returncode == -signal.SIGKILL
-        found = find_earlier(REF, [folder])
+        found = find_earlier(REF, [folder])[0]
         save, history = resume(found, folder, REF)
         written = len(found.path.read_bytes().splitlines()) - 1
         assert shown <= written <= shown + 1

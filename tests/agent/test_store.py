@@ -306,14 +306,16 @@ def test_painting_after_keeping_begins_anew(store):
 
 def test_keeping_a_further_slice_replaces_that_slice_alone(store):
     keep(store, 3, A)
-    keep(store, 4, B)
-    keep(store, 4, C)
+    keep(store, 4, B, into=1)
+    keep(store, 4, C, into=1)
     assert [row.name for row in store.session.objects] == [BY_HAND]
     assert np.array_equal(labels(store, 3) == 1, A) and np.array_equal(labels(store, 4) == 1, C)
     store.undo()
     assert np.array_equal(labels(store, 4) == 1, B)
     assert keep(store, 5, A, as_new=True).value == 2
-    assert [row.name for row in store.session.objects] == [BY_HAND, BY_HAND]
+    # What nobody has named isn't taken for the same thing.
+    assert [row.name for row in store.session.objects] == [BY_HAND, f"{BY_HAND} 2"]
+    assert keep(store, 6, A).name == f"{BY_HAND} 3"
 
 
 def test_an_earlier_mask_can_be_kept(store):
@@ -327,7 +329,7 @@ def test_an_earlier_mask_can_be_kept(store):
 def test_in_another_plane_an_object_gets_voxels_there(store):
     keep(store, 3, A)
     store.paint(Plane.CORONAL, 60, view_of(store.volume, Plane.CORONAL, 60).to_native(np.ones((80, 133), bool)))
-    store.keep()
+    store.keep(into=1)
     whole = labels_of(store.session, store.volume.shape)
     assert np.array_equal(whole[3] == 1, A | block((60, 61), (0, 133))) and (whole[:, 60] == 1).all()
 
@@ -363,9 +365,10 @@ def test_a_locked_object_keeps_its_voxels_and_its_place(store):
     row = keep(store, 3, A)
     store.change_object(replace(row, locked=True))
     store.paint(Plane.AXIAL, 4, B)
-    for forbidden in (store.keep, lambda: store.remove_object(row.value)):
-        with pytest.raises(OverlapError if forbidden == store.keep else StateError, match="is locked"):
-            forbidden()
+    with pytest.raises(OverlapError, match="is locked"):
+        store.keep(into=row.value)
+    with pytest.raises(StateError, match="is locked"):
+        store.remove_object(row.value)
     store.change_rule(OverlapRule.OVERWRITE)
     store.paint(Plane.AXIAL, 3, C)
     other = store.keep(as_new=True)
@@ -383,9 +386,9 @@ def test_objects_that_are_not_there(store):
 
 def test_the_key_slice_shows_most_of_an_object(store):
     keep(store, 3, A)
-    keep(store, 7, B)
-    keep(store, 9, C)
-    keep(store, 7, A & B | block((0, 1), (0, 1)))
+    keep(store, 7, B, into=1)
+    keep(store, 9, C, into=1)
+    keep(store, 7, A & B | block((0, 1), (0, 1)), into=1)
     assert store.key_slice(1) == (Plane.AXIAL, 9)  # slice 7 has been replaced by a smaller one
     store.record(ObjectChanged(replace(store.session.object_of(1), visible=False)))
     assert store.key_slice(1) == (Plane.AXIAL, 9)
@@ -405,7 +408,7 @@ def test_correcting_an_object_goes_back_into_it(store, name):
 
 
 def test_correcting_the_second_of_two_objects_with_one_name(store):
-    first, second = keep(store, 3, A), keep(store, 5, B, as_new=True)
+    first, second = keep(store, 3, A, "lesion"), keep(store, 5, B, "lesion")
     assert first.name == second.name
     store.correct(second.value)
     store.paint(Plane.AXIAL, 5, C)

@@ -215,8 +215,12 @@ def test_closed_in_the_middle_of_a_run(opened, what, tmp_path):
     assert "Segmented" in journal.read_text("utf-8")
     bound = [set(map(str, thing.keymap)) for thing in (window.viewer, *window.viewer.layers)]
     assert ("T" in bound[0]) == (what == "scan") and not any("T" in keys for keys in bound[1:])
-    clicks, mask = (layer for layer in window.viewer.layers if layer.name.endswith(("clicks", "mask")))
-    clicks, mask = (clicks, mask) if clicks.name.endswith("clicks") else (mask, clicks)
+    if what == "scan":
+        window.qtbot.wait(250)
+        assert [layer.name for layer in window.viewer.layers if layer.name.endswith(("clicks", "mask"))] == []
+        return
+    named = {layer.name.split()[-1]: layer for layer in window.viewer.layers}
+    clicks, mask = named["clicks"], named["mask"]
     window.viewer.layers.selection.active = mask
     mask.mode = "paint"
     at = window.canvas.rect().center()
@@ -230,6 +234,7 @@ def test_a_dock_that_was_closed_can_be_opened_again(opened, tmp_path):
     window = proposing(opened)
     accepted(window, 1)
     window.waits()
+    names = [layer.name for layer in window.viewer.layers]
     (dock,) = [d for d in window.viewer.window._wrapped_dock_widgets.values() if d.widget() is window.widget]
     dock.destroyOnClose()
     window.qtbot.wait(50)
@@ -239,6 +244,7 @@ def test_a_dock_that_was_closed_can_be_opened_again(opened, tmp_path):
     again.ready()
     assert len(again.steps) == 1 and again.waits()
     accepted(again, 2)
+    assert [layer.name for layer in window.viewer.layers] == names  # the layers that were left are taken up again
     again.widget.close_session()
 
 

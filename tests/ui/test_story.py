@@ -138,7 +138,7 @@ def test_how_it_ended(store, end, title, tone):
 
 def test_not_found_without_a_mask_has_nothing_to_keep(store):
     last = play(store, asked(), Thought("It isn't there."), Terminated(Outcome.NOT_FOUND, "It isn't there."))[-1]
-    assert last.buttons == () and last.text == "It isn't there."
+    assert [button.intent for button in last.buttons] == ["point"] and last.text == "It isn't there."
 
 
 def test_painted_and_cleared(store):

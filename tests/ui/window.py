@@ -205,7 +205,7 @@ class Window:
 
     def rests(self, timeout=20_000):
         """Until nothing runs any more."""
-        self.until(lambda: not self.desk.running and not self.desk._then_go_on, timeout)
+        self.until(lambda: not self.desk.running, timeout)
         self.shown()
         return self.episode
 
