@@ -58,7 +58,6 @@ class ScanLayers(QObject):  # type: ignore[misc]
         self.opacity = 0.35
         for event in self._turns():
             event.connect(self._follow)
-        viewer.dims.events.ndisplay.connect(self._turned_3d)
 
     @property
     def own(self) -> tuple[Layer, ...]:
@@ -86,7 +85,6 @@ class ScanLayers(QObject):  # type: ignore[misc]
         self._layers.clear()
         for event in self._turns():
             event.disconnect(self._follow)
-        self._viewer.dims.events.ndisplay.disconnect(self._turned_3d)
 
     def prepare(self) -> None:
         """Makes the mask and the clicks and draws them once, empty and hidden; in several turns of the event loop."""
@@ -376,11 +374,6 @@ class ScanLayers(QObject):  # type: ignore[misc]
     def _turns(self) -> tuple[Any, ...]:
         events = self._image.events
         return events.scale, events.translate, events.rotate, events.shear, events.affine
-
-    def _turned_3d(self, _: Any) -> None:
-        working = self._there().get(_WORKING)
-        if working is not None:
-            drawing.drop_corners(working)
 
     def _follow(self, _: Any) -> None:
         """The user has moved, flipped or stretched the scan: what is drawn on it goes along."""

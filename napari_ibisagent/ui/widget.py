@@ -171,14 +171,21 @@ class IbisWidget(Dock):
 
     def _use_tool(self, tool: Tool) -> None:
         """Chooses what the mouse does; the same tool again lays it down."""
-        if self._desk is None or (tool is not Tool.NONE and self._desk.in_3d()):
+        if self._desk is None:
             return
+        if tool is not Tool.NONE and self._desk.in_3d():
+            tool = Tool.NONE
         self._mouse.tool = Tool.NONE if tool is self._mouse.tool else tool
         if self._mouse.tool in _PAINT_MODES:
             self._desk.layers.brush(_PAINT_MODES[self._mouse.tool])
         else:
             self._desk.layers.rest()
         self.refresh()
+
+    def _turned(self, _: Any = None) -> None:
+        """No tool works in 3D."""
+        if self._viewer.dims.ndisplay != 2:
+            self._use_tool(Tool.NONE)
 
     def _choose_scan(self, number: int) -> None:
         if 0 <= number < len(self._desks):
@@ -263,10 +270,10 @@ class IbisWidget(Dock):
     def _arrange(self) -> None:
         """The scan in front is seen, and no other one."""
         for known in self._desks:
-            if known.in_front:
-                known.layers.bring_front()
-            else:
+            if not known.in_front:
                 known.layers.put_back()
+        if self._desk is not None:
+            self._desk.layers.bring_front()
 
     def _folders(self, scan: Scan) -> tuple[Path, ...]:
         """Where a scan's journal goes, then where others may lie."""
@@ -410,6 +417,7 @@ class IbisWidget(Dock):
             (viewer.layers.events.inserted, self._inserted),
             (viewer.layers.events.removed, self._removed),
             (viewer.events.theme, self._show_theme),
+            (viewer.dims.events.ndisplay, self._turned),
         ):
             event.connect(listener)
             self._closing.callback(event.disconnect, listener)

@@ -45,18 +45,21 @@ class Teller:
     """A policy that says the turn which fits the number of steps done, a word at a time. Counts how often it is asked.
 
     ``pause``: seconds before each word. ``slice_``: where it finds what is asked for; None: in the middle.
+    ``target``: as what it understands the sentence. ``locate_pause``: seconds that it looks for the slice.
     """
 
     name, dialect = "teller", "ibis"
 
     def __init__(self, *turns, pause=0.0, slice_=None):
         self.turns = turns or (*CLICKS[:3], STOP)
+        self.target, self.locate_pause = None, 0.0
         self.pause, self.slice, self.asked, self.located, self.words, self.heard = pause, slice_, 0, 0, 0, []
 
     def locate(self, volume, prompt, plane):
         self.located += 1
         index = volume.shape[AXES[plane][0]] // 2 if self.slice is None else self.slice
-        return Location(index, "There it is.")
+        time.sleep(self.locate_pause)
+        return Location(index, "There it is.", self.target)
 
     def act(self, situation):
         self.asked += 1
