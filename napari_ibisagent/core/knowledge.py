@@ -135,7 +135,8 @@ def resolve(prompt: str, knowledge: tuple[Structure, ...]) -> Resolution:
         return Resolution(None, f"{_quoted(prompt)} names more than one thing ({listing}). Ask for one at a time.")
     structure = heads[0][2]
     named = {at for start, end, _ in heads for at in range(start, end)}
-    words = [word for at, word in enumerate(words) if at not in named]  # "left" of "left atrium" is no side
+    # "left" of "left atrium" is no side. Its place stays: "the left kidney now" isn't "left now".
+    words = ["" if at in named else word for at, word in enumerate(words)]
     return _sided(
         structure,
         words,

@@ -439,6 +439,17 @@ def test_the_policy_chooses_the_slice_and_names_the_target():
     assert episode.outcome is Outcome.DONE and dice(native, truth) > 0.8
 
 
+def test_this_slice_is_the_one_that_is_shown():
+    scan = phantom()
+    shown = int(np.flatnonzero(scan.mask("liver").any(axis=(1, 2)))[8])
+    desk = Desk(policy=Locating(embedded_policy.build()), scan=scan.volume)
+    desk.ask("segment the liver on this slice", index=shown, passes=9)
+    assert desk.episode.index == shown and desk.episode.target.full_name == "liver"
+    assert desk.episode.outcome is Outcome.DONE
+    native = desk.store.view(desk.episode).to_native(desk.episode.mask_array())
+    assert dice(native, scan.mask("liver")[shown]) > 0.7
+
+
 def test_a_slice_in_another_plane():
     desk = Desk(policy=Locating(embedded_policy.build()), scan=phantom().volume)
     desk.ask("the right kidney", Plane.CORONAL, 3, passes=9)

@@ -277,3 +277,10 @@ def test_a_broken_knowledge_base_is_a_value_error(text):
 def test_a_missing_field_is_a_value_error_too(text):
     with pytest.raises(ValueError):
         read_knowledge(text)
+
+
+@pytest.mark.parametrize("word", ["now", "here", "next", "after that", "away"])
+def test_a_word_behind_the_name_takes_no_side_away(word):
+    found = resolve(f"segment the left kidney {word}", KNOWLEDGE)
+    assert found.target is None or found.target.side is Side.LEFT
+    assert resolve("segment the left kidney now", KNOWLEDGE).target.side is Side.LEFT
