@@ -28,7 +28,7 @@ from qtpy.QtWidgets import (
 from napari_ibisagent.ui.canvas import Tool
 from napari_ibisagent.ui.composer import Composer
 from napari_ibisagent.ui.conversation import Conversation
-from napari_ibisagent.ui.keys import intent_of, label
+from napari_ibisagent.ui.keys import intent_of, label, short
 from napari_ibisagent.ui.look import NEGATIVE, POSITIVE, Look, icon, look_of, mix
 from napari_ibisagent.ui.objects import ObjectTable
 
@@ -126,8 +126,8 @@ class Dock(QWidget):  # type: ignore[misc]
             "pause": QPushButton(label("pause", "Halt")),
             "cancel": QPushButton(label("cancel", "Cancel")),
             "send": _icon_button("Send (Enter)"),
-            **{name: _icon_button(label(name, words)) for name, _, words in (*_TOOLS, *_DEEDS)},
-            "sign": _icon_button(label("flip", "Your next click")),
+            **{name: _icon_button(label(name, words), short(name)) for name, _, words in (*_TOOLS, *_DEEDS)},
+            "sign": _icon_button(label("flip", "Your next click"), short("flip")),
         }
         for name, *_ in _TOOLS:
             self.buttons[name].setCheckable(True)
@@ -184,6 +184,11 @@ class Dock(QWidget):  # type: ignore[misc]
             dim = icon(picture, mix(look.background, look.text, 0.3))
             made.addPixmap(dim.pixmap(_ICON, _ICON), QIcon.Mode.Disabled)
             self.buttons[name].setIcon(made)
+            self.buttons[name].setStyleSheet(
+                "QToolButton { font-size: 9px; padding: 0px; border-radius: 4px; }"
+                f"QToolButton:checked {{ background: {look.bubble}; border: 1px solid {look.accent}; }}"
+                f"QToolButton:hover {{ background: {look.raised}; }}"
+            )
         self.buttons["send"].setIcon(icon("send", look.text))
         self._show_sign()
         self._show_reasons()
@@ -218,11 +223,11 @@ class Dock(QWidget):  # type: ignore[misc]
     def _show_sign(self) -> None:
         positive = self._front.positive
         button = self.buttons["sign"]
-        button.setText("+" if positive else "−")
+        button.setText(f"{'+' if positive else '−'}\n{short('flip')}")
         button.setToolTip(label("flip", f"Your next click is {'positive' if positive else 'negative'}: flip it"))
         button.setAccessibleName(f"Next click is {'positive' if positive else 'negative'}")
         colour = POSITIVE if positive else NEGATIVE
-        style = f"color: white; background: {colour}; font-weight: bold; font-size: 15px; border-radius: 4px;"
+        style = f"color: white; background: {colour}; font-weight: bold; font-size: 12px; border-radius: 4px;"
         button.setStyleSheet(f"QToolButton {{ {style} }}")
 
     def _show_reasons(self) -> None:
@@ -337,12 +342,16 @@ def _segment(text: str, tip: str) -> QPushButton:
     return button
 
 
-def _icon_button(tip: str) -> QToolButton:
+def _icon_button(tip: str, key: str = "") -> QToolButton:
+    """A button with an icon, and the key that does the same under it."""
     button = QToolButton()
     button.setToolTip(tip)
     button.setAccessibleName(tip)
     button.setIconSize(QSize(_ICON, _ICON))
-    button.setFixedSize(27, 27)
+    button.setFixedSize(27, 38 if key else 27)
+    if key:
+        button.setText(key)
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
     return button
 
 

@@ -60,6 +60,11 @@ def shown(key: str) -> str:
     return key.replace("Control", "Ctrl").replace("Escape", "Esc").replace("-", "+")
 
 
+def short(intent: str) -> str:
+    """The key of an intent in as few signs as go under an icon: "P", "^Z", "^⇧Z"."""
+    return _BY_INTENT[intent].key.replace("Control-", "^").replace("Shift-", "⇧")
+
+
 def help_rows() -> tuple[tuple[str, str], ...]:
     """(key, what it does) for the help popup; what napari itself does with a key is told too."""
     ours = tuple((shown(key.key), key.words) for key in KEYS)

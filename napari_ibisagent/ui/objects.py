@@ -31,12 +31,12 @@ from napari_ibisagent.ui.object_grid import KEYS, ObjectGrid, grid_sheet
 from napari_ibisagent.ui.object_rows import Column, ObjectModel, Row, as_text, rows_of
 
 _RULES = {
-    OverlapRule.KEEP: ("New masks keep other objects", "A new mask leaves out what belongs to other objects."),
+    OverlapRule.KEEP: ("Masks keep other objects", "A new mask leaves out what belongs to other objects."),
     OverlapRule.OVERWRITE: (
-        "New masks overwrite other objects",
+        "Masks overwrite others",
         "A new mask takes voxels from objects without a lock.",
     ),
-    OverlapRule.FORBID: ("Refuse masks that meet others", "A mask that would cover another object isn't kept."),
+    OverlapRule.FORBID: ("Masks may not meet others", "A mask that would cover another object isn't kept."),
 }
 _EMPTY = "No objects yet. Keep a mask with M."
 _ICON = QSize(16, 16)
