@@ -20,7 +20,9 @@ from napari_ibisagent.core.episode import Outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
-_LONGEST_MS = 50.0
+# The bar; and on a machine that is slower than those it was set for, so many times what napari itself takes there
+# to move a slice.
+_LONGEST_MS, _SLICE_MOVES = 50.0, 2.5
 
 
 class Heart:
@@ -50,6 +52,17 @@ class Heart:
         return max(self.gaps)
 
 
+def allowed_ms(window):
+    """The longest gap that is allowed on this machine."""
+    times, dims = [], window.viewer.dims
+    for n in range(9):
+        with Heart() as heart:
+            dims.set_current_step(0, (dims.current_step[0] + 1) % 4)
+            window.qtbot.wait(60)
+        times.append(heart.longest if n else 0.0)
+    return max(_LONGEST_MS, _SLICE_MOVES * sorted(times)[len(times) // 2])
+
+
 def slow_window(opened, clicks):
     """A small window with slow backends, in which one request was done already: its layers are made."""
     window = opened(Teller(*CLICKS[:clicks], STOP), Dabber(), size=(1000, 500))
@@ -61,7 +74,7 @@ def slow_window(opened, clicks):
     return window
 
 
-def longest_of(attempts, run):
+def longest_of(attempts, allowed, run):
     """The shortest of the longest gaps of some runs: a busy machine makes gaps longer, never shorter."""
     found = []
     for _ in range(attempts):
@@ -69,17 +82,18 @@ def longest_of(attempts, run):
             run()
         assert len(heart.gaps) > 100
         found.append(heart.longest)
-        if heart.longest <= _LONGEST_MS:
+        if heart.longest <= allowed:
             break
     return min(found), found
 
 
 def test_no_gap_in_the_first_run_of_a_scan(opened, record_property):
-    found = []
-    while not found or (found[-1] > _LONGEST_MS and len(found) < 3):
+    found, allowed = [], _LONGEST_MS
+    while not found or (found[-1] > allowed and len(found) < 3):
         window = opened(Teller(*CLICKS[:3], STOP), Dabber(), size=(1000, 500))
         window.until(lambda window=window: window.desk.layers.prepared)
         window.press("run")
+        allowed = allowed_ms(window)
         window.policy.pause, window.tool.pause = 0.03, 0.3
         with Heart() as heart:
             window.widget.ask("the thing")
@@ -87,7 +101,7 @@ def test_no_gap_in_the_first_run_of_a_scan(opened, record_property):
         assert len(heart.gaps) > 100 and len(window.steps) == 3
         found.append(heart.longest)
     record_property("longest_ms", min(found))
-    assert min(found) <= _LONGEST_MS, found
+    assert min(found) <= allowed, found
 
 
 def test_no_gap_in_a_run(opened, record_property):
@@ -99,9 +113,10 @@ def test_no_gap_in_a_run(opened, record_property):
         assert len(window.steps) == 3
         window.rests()
 
-    longest, found = longest_of(3, run)
+    allowed = allowed_ms(window)
+    longest, found = longest_of(4, allowed, run)
     record_property("longest_ms", longest)
-    assert longest <= _LONGEST_MS, found
+    assert longest <= allowed, found
 
 
 def test_no_gap_in_a_review(opened, record_property):
@@ -117,9 +132,10 @@ def test_no_gap_in_a_review(opened, record_property):
         window.until(lambda: window.episode.outcome is Outcome.DONE)
         window.rests()
 
-    longest, found = longest_of(3, run)
+    allowed = allowed_ms(window)
+    longest, found = longest_of(4, allowed, run)
     record_property("longest_ms", longest)
-    assert longest <= _LONGEST_MS, found
+    assert longest <= allowed, found
 
 
 def test_what_a_superseded_run_still_says_is_dropped(opened):

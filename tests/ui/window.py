@@ -188,7 +188,7 @@ class Window:
 
     # -- waiting -----------------------------------------------------------------------------------------
 
-    def until(self, condition, timeout=10_000):
+    def until(self, condition, timeout=30_000):
         self.qtbot.waitUntil(condition, timeout=timeout)
 
     def shown(self):
