@@ -36,7 +36,7 @@ _RULES = {
         "Masks overwrite others",
         "A new mask takes voxels from objects without a lock.",
     ),
-    OverlapRule.FORBID: ("Masks may not meet others", "A mask that would cover another object isn't kept."),
+    OverlapRule.FORBID: ("Refuse overlapping masks", "A mask that would cover another object isn't kept."),
 }
 _EMPTY = "No objects yet. Keep a mask with M."
 _ICON = QSize(16, 16)
