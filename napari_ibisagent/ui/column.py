@@ -41,6 +41,15 @@ class Column(QWidget):  # type: ignore[misc]
         self.slots, gone = merge(self.slots, cards)
         for slot in gone:
             _drop(slot.view)
+        focused = self.focused()
+        if focused is not None:
+            self.bring_up(focused)
+
+    def bring_up(self, slot: Slot[CardView]) -> None:
+        """Gives a card's widget its newest content: one out of sight, or under the keyboard there, may be behind."""
+        if slot.view is not None and slot.view.card != slot.card:
+            slot.view.show_card(slot.card)
+            slot.width = 0  # to be laid out again
 
     def think(self) -> Thinking:
         """The card of what is being thought, made if need be."""
@@ -96,8 +105,7 @@ class Column(QWidget):  # type: ignore[misc]
             if slot.width == inner:
                 continue
             view = slot.view = slot.view or self._make(slot)
-            if view.card != slot.card:
-                view.show_card(slot.card)
+            self.bring_up(slot)
             tall = view.lay_out(inner)
             changed = changed or tall != slot.height
             slot.height, slot.width = tall, inner

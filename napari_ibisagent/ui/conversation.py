@@ -93,10 +93,6 @@ class Conversation(QScrollArea):  # type: ignore[misc]
         self._column.page.set_examples(examples, hint)
         self._settle(self._anchor())
 
-    def set_theme(self, dark: bool) -> None:
-        """Takes the colours of napari's dark or light theme."""
-        self.set_look(colours(dark))
-
     def set_look(self, look: Look) -> None:
         """Takes other colours, such as ``look_of`` a theme's own."""
         self._look = look
@@ -115,8 +111,12 @@ class Conversation(QScrollArea):  # type: ignore[misc]
         QGuiApplication.clipboard().setText("\n\n".join(self.texts()))
 
     def view_of(self, key: str) -> CardView | None:
-        """The widget of a card; None where there's no such card or it isn't near what is in sight."""
-        return next((slot.view for slot in self._column.slots if slot.card.key == key), None)
+        """The widget of a card, up to date; None where there's no such card or it was never near what is in sight."""
+        slot = next((slot for slot in self._column.slots if slot.card.key == key), None)
+        if slot is None:
+            return None
+        self._column.bring_up(slot)
+        return slot.view
 
     @property
     def current_key(self) -> str:

@@ -106,10 +106,6 @@ class ObjectTable(QWidget):  # type: ignore[misc]
         row = self._current()
         return None if row is None else row.value
 
-    def set_theme(self, dark: bool) -> None:
-        """napari's dark or light theme."""
-        self.set_look(colours(dark))
-
     def set_look(self, look: Look) -> None:
         """Colours and icons."""
         self._grid.set_look(look)

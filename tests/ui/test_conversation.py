@@ -444,7 +444,7 @@ def check_nothing_is_clipped(view: Conversation) -> None:
 @pytest.mark.parametrize("dark", [True, False])
 def test_nothing_is_clipped_when_narrow_wide_and_narrow_again(qtbot, dark: bool) -> None:
     view = made(qtbot, HARD, width=296, height=2600)
-    view.set_theme(dark)
+    view.set_look(colours(dark))
     for width in (296, 700, 280, 420, 296):
         view.resize(width, 2600)
         check_nothing_is_clipped(view)
@@ -602,6 +602,23 @@ def test_the_theme_changes_the_colours_of_what_is_shown(qtbot) -> None:
     view = made(qtbot, CARDS)
     view.stream("words")
     for dark in (False, True):
-        view.set_theme(dark)
+        view.set_look(colours(dark))
         picture = view.grab().toImage()
         assert picture.pixelColor(3, 3).name() == colours(dark).background
+
+
+def test_the_menu_of_a_focused_card_out_of_sight_is_the_newest_one(qtbot) -> None:
+    cards = tuple(Card(f"c{n}", Kind.STEP, "words " * 30, menu=(Button("old", "Old"),)) for n in range(20))
+    view = Conversation()
+    qtbot.addWidget(view)
+    view.resize(320, 300)
+    view.show()
+    view.show_cards(cards)
+    view.verticalScrollBar().setValue(0)
+    qtbot.wait(30)
+    focused = view.view_of("c0")
+    focused.setFocus()
+    view.to_bottom()
+    qtbot.wait(30)
+    view.show_cards((replace(cards[0], menu=(Button("new", "New"),)), *cards[1:]))
+    assert [button.intent for button in focused.card.menu] == ["new"]

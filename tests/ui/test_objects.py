@@ -22,6 +22,7 @@ from napari_ibisagent.core.episode import PackedMask
 from napari_ibisagent.core.session import OverlapRule, Patch, SegmentedObject, Session
 from napari_ibisagent.core.view import Plane
 from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.ui.look import colours
 from napari_ibisagent.ui.object_rows import Column, rounded
 from napari_ibisagent.ui.objects import ObjectTable
 
@@ -377,7 +378,7 @@ def test_everything_fits_320_pixels(shown):
 
 @pytest.mark.parametrize("dark", [True, False])
 def test_themes(shown, dark):
-    shown.table.set_theme(dark)
+    shown.table.set_look(colours(dark))
     picture = shown.grid.viewport().grab().toImage()
     place = shown.place(1, Column.COLOUR)
     assert picture.pixelColor(place).name() == KIDNEY.colour

@@ -132,7 +132,7 @@ def test_kept_listed_and_saved_on_the_scans_own_grid(opened, tmp_path):
 
 
 def test_undo_and_branches_bring_masks_back_bit_for_bit(opened):
-    window = opened(size=(1150, 900))  # all cards are in sight: one that isn't gets its new menu when it comes to sight
+    window = opened()
     window.ask("the thing")
     window.waits()
     masks = []
