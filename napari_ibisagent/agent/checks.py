@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_ibisagent.core.carrying import End
 from napari_ibisagent.core.episode import Episode, Outcome
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.target import Side, Target
@@ -56,6 +57,42 @@ def quality_warnings(episode: Episode) -> list[str]:
     if episode.outcome is Outcome.DONE and episode.reason.startswith("unsure"):
         warnings.append(f"The agent is {episode.reason}")
     return warnings
+
+
+def carrying_warnings(episode: Episode) -> list[str]:
+    """What to check of a mask that was carried through the volume: an early end, and doubtful slices."""
+    carrying = episode.carrying
+    if carrying is None:
+        return []
+    warnings = []
+    if carrying.end is not End.COMPLETE:
+        how = f"{len(carrying.slices) + 1} of at most {carrying.last - carrying.first + 1} slices are done"
+        warnings.append(f"The mask isn't carried through the whole volume: {how}. {carrying.reason}".strip())
+    if carrying.doubtful:
+        warnings.append(f"Check {in_words([done.index for done in carrying.doubtful])}.")
+    return warnings
+
+
+def carried_side(volume: Volume, view: View, mask: Mask, target: Target | None) -> str:
+    """A sentence where the mask (H, W) that was carried to a view lies on the wrong side, or nothing."""
+    if target is None or target.side not in (Side.LEFT, Side.RIGHT) or not volume.has_orientation:
+        return ""
+    wrong = side_warning(volume, view, view.to_native(mask), target)
+    return f"The mask lies on the side that isn't {target.phrase}'s." if wrong else ""
+
+
+def in_words(indices: list[int]) -> str:
+    """Slice numbers in ascending order, runs joined: "slice 31", "slices 31, 44 to 47"."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    parts: list[str] = []
+    for run in runs:
+        parts += [str(n) for n in run] if len(run) < 3 else [f"{run[0]} to {run[-1]}"]
+    return f"slice{'s' if len(indices) > 1 else ''} {', '.join(parts)}"
 
 
 def _extent(volume: Volume, view: View) -> tuple[float, float]:

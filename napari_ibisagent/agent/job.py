@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from napari_ibisagent.agent.carry import Crew, carry, may_be_carried, wanted
 from napari_ibisagent.agent.commit import committing, warnings_of
 from napari_ibisagent.agent.recorder import Recorder
 from napari_ibisagent.agent.runner import Run, Stage, Verdicts, run
 from napari_ibisagent.agent.stop import DEFAULT_LIMITS, Limits
+from napari_ibisagent.core.carrying import Extent
 from napari_ibisagent.core.episode import (
     Episode,
     EpisodeEvent,
@@ -17,8 +19,8 @@ from napari_ibisagent.core.episode import (
     Terminated,
     Thought,
 )
-from napari_ibisagent.core.errors import CancelledError, StateError
-from napari_ibisagent.core.protocols import Location, Locator, Policy, Segmenter
+from napari_ibisagent.core.errors import BackendError, CancelledError, StateError
+from napari_ibisagent.core.protocols import Location, Locator, Policy, Propagator, Segmenter
 from napari_ibisagent.core.target import Target
 from napari_ibisagent.core.view import AXES, Plane, View, view_of
 from napari_ibisagent.core.volume import Volume
@@ -37,7 +39,10 @@ def _never() -> bool:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Job:
-    """What is asked. ``index`` None: the policy or ``locator`` chooses the slice."""
+    """What is asked. ``index`` None: the policy or ``locator`` chooses the slice.
+
+    ``propagator`` carries the mask through the volume where ``extent`` is VOLUME.
+    """
 
     volume: Volume
     prompt: str
@@ -48,6 +53,8 @@ class Job:
     locator: Locator
     limits: Limits = DEFAULT_LIMITS
     window: Window | None = None
+    extent: Extent = Extent.SLICE
+    propagator: Propagator | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -67,12 +74,15 @@ def perform(
     """Plays the episode, records every event, and commits the mask as a new object where one was reached.
 
     ``listen`` gets each event with the episode after it; what it answers to a ``Proposed`` is the verdict. Where
-    it raises CancelledError the episode ends as cancelled.
+    it raises CancelledError the episode ends as cancelled. For a whole volume the mask of that slice is then carried
+    on; what was done when that was cancelled is kept. Raises BackendError where a volume has no propagator.
     """
+    if job.extent is Extent.VOLUME and job.propagator is None:
+        raise BackendError("A whole volume needs a propagator to carry the mask through it. Name one.")
     location = _locate(job, cancelled)
     index = location.index
     start = view_of(job.volume, job.plane, job.volume.shape[AXES[job.plane][0]] // 2 if index is None else index)
-    prompted = Prompted(job.prompt, job.plane, start.index, start.shape, location.target)
+    prompted = Prompted(job.prompt, job.plane, start.index, start.shape, location.target, extent=job.extent)
     _tell(recorder, listen, prompted)
     if index is None:
         ending = (
@@ -85,6 +95,7 @@ def perform(
     stage = Stage(job.volume, start, job.policy, job.segmenter.open(start), job.window)
     events = run(_current(recorder), stage, limits=job.limits, cancelled=cancelled)
     _play(events, recorder, listen)
+    _carry(job, recorder, listen, cancelled)
     return _finished(job, recorder, start, location)
 
 
@@ -101,6 +112,17 @@ def _play(events: Run, recorder: Recorder, listen: Listener) -> None:
             verdict = listen(event, _current(recorder))
         except CancelledError as cancelled:
             verdict = cancelled
+
+
+def _carry(job: Job, recorder: Recorder, listen: Listener, cancelled: Callable[[], bool]) -> None:
+    """Carries the mask through the volume where that was asked for and the key slice has an answer."""
+    episode = _current(recorder)
+    has_answer = episode.outcome in (Outcome.DONE, Outcome.STEP_LIMIT)
+    if job.propagator is None or not (wanted(episode) and has_answer and may_be_carried(episode, job.volume.shape)):
+        return
+    crew = Crew(job.policy, job.segmenter, job.propagator)
+    for event in carry(episode, job.volume, crew, cancelled):
+        _tell(recorder, listen, event)
 
 
 def _locate(job: Job, cancelled: Callable[[], bool]) -> Location:

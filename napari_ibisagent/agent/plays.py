@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from napari_ibisagent.agent.carry import Crew, carry, goes_on_by_itself
 from napari_ibisagent.agent.runner import Stage, Verdicts, run, segmented
 from napari_ibisagent.agent.stop import Limits
 from napari_ibisagent.core.episode import (
@@ -30,7 +31,7 @@ from napari_ibisagent.core.episode import (
     went_to_tool,
 )
 from napari_ibisagent.core.errors import BackendError, StateError
-from napari_ibisagent.core.protocols import Locator, OpenedView, Policy, Segmenter
+from napari_ibisagent.core.protocols import Locator, OpenedView, Policy, Propagator, Segmenter
 from napari_ibisagent.core.view import AXES, Plane, View, view_of
 from napari_ibisagent.core.volume import Volume
 
@@ -52,12 +53,16 @@ class Ears:
 
 
 class Studio:
-    """A scan with a policy and a tool; keeps the last views open, since a tool looks at a view once. For workers."""
+    """A scan with a policy and a tool; keeps the last views open, since a tool looks at a view once. For workers.
 
-    def __init__(self, volume: Volume, policy: Policy, tool: Segmenter) -> None:
+    Without a ``propagator`` no mask can be carried through the volume.
+    """
+
+    def __init__(self, volume: Volume, policy: Policy, tool: Segmenter, propagator: Propagator | None = None) -> None:
         self.volume = volume
         self.policy = policy
         self.tool = tool
+        self.propagator = propagator
         self._open: dict[tuple[Plane, int], tuple[View, OpenedView]] = {}
 
     def stage(self, episode: Episode) -> Stage:
@@ -76,6 +81,7 @@ def play(episode: Episode, studio: Studio, limits: Limits, ears: Ears, verdict: 
     """Goes on with an episode: finds its slice where that is still to be done, then turn after turn.
 
     ``verdict`` is the word on the proposal that waits, if one does; without a word and without a pass it waits on.
+    Where the whole volume was asked for the mask is carried on once the agent is done with its slice.
     """
     if episode.waits and verdict is None and not ears.passes():
         return
@@ -94,10 +100,22 @@ def play(episode: Episode, studio: Studio, limits: Limits, ears: Ears, verdict: 
         return
     events = run(episode, stage, limits=limits, cancelled=ears.cancelled, on_text=ears.on_text, verdict=verdict)
     for event in events:
+        episode = advance(episode, event)
         yield event
         if isinstance(event, Proposed) and not ears.passes():
             events.close()
             return
+    if goes_on_by_itself(episode):
+        yield from carry_on(episode, studio, ears)
+
+
+def carry_on(episode: Episode, studio: Studio, ears: Ears) -> Play:
+    """Carries the mask on the table through the volume. Raises StateError where there is none, BackendError where
+    no propagator was chosen."""
+    if studio.propagator is None:
+        raise BackendError("No propagator was chosen to carry the mask through the volume. Choose one.")
+    crew = Crew(studio.policy, studio.tool, studio.propagator)
+    yield from carry(episode, studio.volume, crew, ears.cancelled)
 
 
 def finish(episode: Episode, studio: Studio) -> Play:

@@ -12,10 +12,11 @@ from napari_ibisagent.agent.commit import committing
 from napari_ibisagent.agent.plays import without
 from napari_ibisagent.agent.runner import segmented
 from napari_ibisagent.core.actions import Action
-from napari_ibisagent.core.episode import Outcome, PackedMask, Prompted, Segmented, StepDeleted
+from napari_ibisagent.core.carrying import Carried
+from napari_ibisagent.core.episode import Episode, Outcome, PackedMask, Prompted, Segmented, StepDeleted
 from napari_ibisagent.core.history import History
 from napari_ibisagent.core.masks import iou
-from napari_ibisagent.core.protocols import OpenedView, Segmenter
+from napari_ibisagent.core.protocols import OpenedView, Segmenter, made_again
 from napari_ibisagent.core.session import Committed, Session, advance
 from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.core.volume import Volume
@@ -23,13 +24,14 @@ from napari_ibisagent.core.volume import Volume
 
 @dataclass(frozen=True, slots=True)
 class MaskCheck:
-    """A recomputed mask beside the recorded one."""
+    """A recomputed mask beside the recorded one. ``index``: the slice that it was carried to, None for a step's."""
 
     prompt: str
     step: int
     actions: tuple[Action, ...]
     identical: bool
     iou: float
+    index: int | None = None
 
 
 def rescued(history: History, volume: Volume) -> tuple[Session, bool]:
@@ -45,7 +47,8 @@ def rescued(history: History, volume: Volume) -> tuple[Session, bool]:
     event = committing(session, volume, view_of(volume, episode.plane, episode.index))
     if event is None:
         return session, False
-    return advance(session, event), episode.outcome in (None, Outcome.CANCELLED)
+    early = episode.outcome in (None, Outcome.CANCELLED) or episode.under_way
+    return advance(session, event), early
 
 
 def _committed_earlier(history: History) -> bool:
@@ -58,10 +61,16 @@ def _committed_earlier(history: History) -> bool:
 
 
 def recompute(history: History, volume: Volume, tool: Segmenter) -> Iterator[MaskCheck]:
-    """Checks every mask that a tool made, in the order in which they were made."""
+    """Checks every mask that a tool made, in the order in which they were made.
+
+    A carried mask that doesn't say what it was made from is left out: it can only be taken as it is.
+    """
     opened: dict[tuple[Plane, int], OpenedView] = {}
     for node in history.nodes:
         before = None if node.parent is None else history.nodes[node.parent].state.episode
+        if before is not None and isinstance(node.event, Carried):
+            yield from _carried(before, node.event, tool.open(view_of(volume, before.plane, node.event.index)))
+            continue
         if before is None or not isinstance(node.event, Segmented | StepDeleted):
             continue
         place = (before.plane, before.index)
@@ -77,8 +86,29 @@ def recompute(history: History, volume: Volume, tool: Segmenter) -> Iterator[Mas
             yield _compared(before.prompt, len(before.steps) + 1, actions, again.mask, node.event.mask)
 
 
+def _carried(before: Episode, event: Carried, tool: OpenedView) -> Iterator[MaskCheck]:
+    """The mask that was carried to a slice, again from its neighbour's, if it says which one."""
+    if event.prior is None or before.carrying is None:
+        return
+    neighbour = before.carrying.on(event.prior)
+    prior = before.mask_array() if neighbour is None else neighbour.mask.array()
+    room = None if event.room is None else event.room.array()
+    if event.prompts:
+        again, _ = made_again(tool, event.prompts, prior, room)
+        mask = again.mask
+    else:
+        mask = prior if room is None else prior & room
+    number = len(before.carrying.slices) + 1
+    yield _compared(before.prompt, number, event.prompts, PackedMask.of(mask), event.mask, event.index)
+
+
 def _compared(
-    prompt: str, step: int, actions: tuple[Action, ...], again: PackedMask, recorded: PackedMask
+    prompt: str,
+    step: int,
+    actions: tuple[Action, ...],
+    again: PackedMask,
+    recorded: PackedMask,
+    index: int | None = None,
 ) -> MaskCheck:
     same = again == recorded
-    return MaskCheck(prompt, step, actions, same, 1.0 if same else iou(again.array(), recorded.array()))
+    return MaskCheck(prompt, step, actions, same, 1.0 if same else iou(again.array(), recorded.array()), index)

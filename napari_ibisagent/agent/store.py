@@ -170,13 +170,20 @@ class Store:
             raise StateError(f"There is no prompt {number + 1} to keep a mask of.")
         episode = session.episodes[number]
         if into is None and not as_new:
-            home = home_of(session, episode)
-            into = None if home is None else home.value
+            into = self._home(session, episode)
         event = committing(session, self.volume, self.view(episode), number=number, into=into)
         if event is None:
             return None
         self.record(event)
         return self.session.object_of(event.patch.value)
+
+    @staticmethod
+    def _home(session: Session, episode: Episode) -> int | None:
+        """The label value of the object that a mask goes into by itself."""
+        if episode.carrying is not None and episode.carrying.into is not None:
+            return episode.carrying.into  # its key slice was kept before the others were done
+        home = home_of(session, episode)
+        return None if home is None else home.value
 
     def correct(self, value: int, place: tuple[Plane, int] | None = None) -> None:
         """Puts an object's mask on the table, to be worked on: that of a slice, or of its key slice where the object

@@ -18,6 +18,7 @@ from napari_ibisagent.cli.gui import gui
 from napari_ibisagent.cli.replay import empty_replay, replay
 from napari_ibisagent.cli.segment import segment
 from napari_ibisagent.cli.summary import empty_summary
+from napari_ibisagent.cli.train import train
 
 _EPILOG = (
     'Start with: ibisagent demo. Then: ibisagent segment scan.nii.gz -p "segment the liver" -o labels.nii.gz. '
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 for command in (segment, gui, demo, phantom, replay, evaluate, doctor):
     app.command()(command)
+app.add_typer(train)
 
 _EMPTY = {"segment": empty_summary, "replay": empty_replay}
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from napari_ibisagent.core.carrying import Carried
     from napari_ibisagent.core.episode import Episode, EpisodeEvent, Step
+    from napari_ibisagent.core.packed import PackedMask
 
 
 class Interrupt:
@@ -51,6 +53,7 @@ def print_event(out: Console, event: EpisodeEvent, episode: Episode, pixel_mm2: 
     """One event of an episode, as a person at the terminal wants to follow it."""
     from rich.markup import escape
 
+    from napari_ibisagent.core import carrying
     from napari_ibisagent.core import episode as kinds
 
     match event:
@@ -65,16 +68,35 @@ def print_event(out: Console, event: EpisodeEvent, episode: Episode, pixel_mm2: 
             out.print(f"[{colour}]{outcome.value.replace('_', ' ')}[/{colour}]: {escape(reason)}")
         case kinds.Failed(reason):
             out.print(f"[red]failed[/red]: {escape(reason)}")
+        case carrying.CarryBegun(_, first, last, note):
+            out.print(escape(f"carried through slices {first} to {last} at most. {note}"))
+        case carrying.Carried(note=note):
+            out.print(escape(carried_line(event, episode, pixel_mm2)), style="yellow" if note else "")
+        case carrying.CarryEnded(reason, how):
+            colour = "green" if how is carrying.End.COMPLETE else "yellow"
+            out.print(f"[{colour}]{how.value}[/{colour}]: {escape(reason)}")
 
 
 def step_line(step: Step, number: int, pixel_mm2: float | None) -> str:
     """A step in a line: number, actions, score, area, time."""
-    import numpy as np
-
-    pixels = 0 if step.mask is None else int(np.count_nonzero(step.mask.array()))
-    area = f"{pixels} pixels" if pixel_mm2 is None else f"{pixels * pixel_mm2 / 100:.1f} cm²"
+    area = _area(step.mask, pixel_mm2)
     score = 0.0 if step.score is None else step.score
     return f"step {number:2d}  {describe(step.actions)}  score {score:.2f}  {area}  {step.ms:.0f} ms"
+
+
+def carried_line(done: Carried, episode: Episode, pixel_mm2: float | None) -> str:
+    """A slice that the mask was carried to, in a line: its number, how far it is, confidence, area, what is odd."""
+    state = episode.carrying
+    count = "" if state is None else f" ({len(state.slices)} of at most {state.last - state.first})"
+    note = f"  {done.note}" if done.note else ""
+    return f"slice {done.index}{count}  confidence {done.confidence:.2f}  {_area(done.mask, pixel_mm2)}{note}"
+
+
+def _area(mask: PackedMask | None, pixel_mm2: float | None) -> str:
+    import numpy as np
+
+    pixels = 0 if mask is None else int(np.count_nonzero(mask.array()))
+    return f"{pixels} pixels" if pixel_mm2 is None else f"{pixels * pixel_mm2 / 100:.1f} cm²"
 
 
 def describe(actions: tuple[object, ...]) -> str:

@@ -92,8 +92,8 @@ def _demo(scan: Path | None, folder: Path, seed: int, modality: str | None) -> i
     scene = _phantom_scene(folder, seed, out) if scan is None else _Scene(scan)
     volume = read_scan(scene.path, modality=modality)
     check_output(folder / _LABELS, volume, [scene.path])
-    policy = registry.load("policies", "embedded")
-    segmenter = registry.load("segmenters", "embedded")
+    policy = registry.load("policies", registry.DEFAULT_POLICY)
+    segmenter = registry.load("segmenters", registry.DEFAULT_SEGMENTER)
     with Journal.create_free(folder, "demo") as journal, Interrupt().watching() as interrupt:
         recorder = Recorder(journal=journal)
         recorder.record(Opened(scan_ref(volume, scene.path), policy.name, segmenter.name))

@@ -19,11 +19,12 @@ _PACKAGES = {
         "pydicom",
         "python-gdcm",
         "SimpleITK",
+        "onnxruntime",
         "surface-distance",
     ),
     "gui": ("napari", "npe2", "qtpy", "PySide6-Essentials"),
     "models": ("torch", "transformers", "safetensors"),
-    "train": ("peft", "trl", "datasets"),
+    "train": ("onnx", "peft", "trl", "datasets"),
     "serve": ("fastapi", "uvicorn"),
 }
 
@@ -45,7 +46,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         for extra, packages in found["packages"].items():
             listing = ", ".join(f"{name} {version or '(missing)'}" for name, version in packages.items())
             out.print(f"{extra:8s} {listing}")
-        for kind in ("policies", "segmenters"):
+        for kind in ("policies", "segmenters", "propagators"):
             out.print(f"\n{kind}")
             for name, reason in found[kind].items():
                 out.print(f"  {name:20s} {'ready' if reason is None else reason}")
@@ -63,7 +64,7 @@ def _examine() -> dict[str, Any]:
         except PackageNotFoundError:
             return None
 
-    kinds: tuple[registry.Kind, ...] = ("policies", "segmenters")
+    kinds: tuple[registry.Kind, ...] = ("policies", "segmenters", "propagators")
     return {
         "version": __version__,
         "python": platform.python_version(),

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_ibisagent.cli.console import Interrupt, console
+from napari_ibisagent.cli.evaluate_absent import evaluate_absent
+from napari_ibisagent.cli.evaluate_tools import evaluate_tools
 from napari_ibisagent.cli.faults import CANCELLED, DONE, exit_codes
+from napari_ibisagent.cli.segment import ExtentName
+from napari_ibisagent.registry import DEFAULT_POLICY, DEFAULT_SEGMENTER
 
 if TYPE_CHECKING:
     from napari_ibisagent.evaluation.manifest import Case
@@ -25,22 +29,30 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", readable=False, help="Where the results go (JSON).")
     ] = None,
-    policy: Annotated[str, typer.Option(help="Who decides; oracle clicks from the truth.")] = "embedded",
-    segmenter: Annotated[str, typer.Option(help="The click tool.")] = "embedded",
-    clicks: Annotated[int, typer.Option(min=1, help="The oracle's clicks.")] = 5,
+    policy: Annotated[str, typer.Option(help="Who decides; oracle clicks from the truth.")] = DEFAULT_POLICY,
+    segmenter: Annotated[
+        str | None, typer.Option(help="The click tool; the network (embedded) with --policy oracle.")
+    ] = None,
+    clicks: Annotated[int, typer.Option(min=1, help="The oracle's clicks on each label.")] = 20,
     max_steps: Annotated[int, typer.Option(min=1, help="The step limit of other policies.")] = 20,
+    extent: Annotated[ExtentName, typer.Option(help="One slice of each case, or the whole volume.")] = ExtentName.slice,
+    absent: Annotated[bool, typer.Option("--absent", help="Ask for what isn't there instead.")] = False,
     reasoning: Annotated[bool, typer.Option("--reasoning", help="Ask with the reasoning prompts.")] = False,
     markdown: Annotated[Path | None, typer.Option(readable=False, help="Also write the table as Markdown.")] = None,
 ) -> None:
     """Play every case of a manifest; print IoU, Dice, HD95, surface Dice at 2 mm, steps and times per target.
 
-    "wrong" counts answers with an IoU below 0.1. Distances need scans that state their size.
+    "wrong" counts answers with an IoU below 0.1. Distances need scans that state their size. With --policy oracle
+    the click tool alone is measured, beside classic ones: simulated clicks on the best slice of every label. With
+    --absent every case is asked for what it can't show; the right answer is "not found".
 
     [bold]Examples[/bold]
 
-    ibisagent evaluate manifest.json --policy oracle --clicks 5 -o oracle.json
+    ibisagent evaluate manifest.json --policy oracle -o oracle.json
 
     ibisagent evaluate manifest.json --policy embedded --reasoning -o embedded.json
+
+    ibisagent evaluate manifest.json --absent -o absent.json
     """
     with exit_codes(), Interrupt().watching() as interrupt:
         from napari_ibisagent.evaluation.manifest import read_manifest
@@ -48,15 +60,26 @@ def evaluate(
         from napari_ibisagent.evaluation.report import markdown as as_markdown
         from napari_ibisagent.evaluation.runner import Setting
 
-        setting = Setting(policy, segmenter, clicks, max_steps, reasoning)
         cases = read_manifest(manifest)
         _check_places(manifest, cases, output, markdown)
-        rows, skipped = _run(cases, setting, interrupt)
-        _print(rows, skipped)
+        segmenter = segmenter or ("embedded" if policy == "oracle" else DEFAULT_SEGMENTER)
+        asked: dict[str, Any] = {"policy": policy, "segmenter": segmenter}
+        if policy == "oracle":
+            results, table = evaluate_tools(cases, segmenter, clicks, interrupt)
+            asked |= {"clicks": clicks}
+        elif absent:
+            results, table = evaluate_absent(cases, policy, segmenter, max_steps, interrupt)
+            asked |= {"max_steps": max_steps, "absent": True}
+        else:
+            setting = Setting(policy, segmenter, max_steps=max_steps, reasoning=reasoning, extent=extent.value)
+            rows, skipped = _run(cases, setting, interrupt)
+            _print(rows, skipped)
+            results, table = _results(rows, skipped), as_markdown(lines_by_target(rows))
+            asked |= {"max_steps": max_steps, "reasoning": reasoning, "extent": extent.value}
         if output is not None:
-            _write(output, _results(manifest, setting, rows, skipped))
+            _write(output, json.dumps(_heading(manifest, asked) | results, indent=1))
         if markdown is not None:
-            _write(markdown, as_markdown(lines_by_target(rows)))
+            _write(markdown, table)
     raise typer.Exit(CANCELLED if interrupt() else DONE)
 
 
@@ -126,21 +149,24 @@ def _write(path: Path, text: str) -> None:
         console().print(f"{path.name} existed already; the earlier file was kept as {kept.name}.", markup=False)
 
 
-def _results(manifest: Path, setting: Setting, rows: list[Row], skipped: list[Skipped]) -> str:
+def _heading(manifest: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """What was measured, with what, and where."""
     import os
     import platform
-    from dataclasses import asdict
 
     from napari_ibisagent import __version__
+
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    return {"version": __version__, "manifest": manifest.name, "setting": asked, "machine": machine}
+
+
+def _results(rows: list[Row], skipped: list[Skipped]) -> dict[str, Any]:
+    from dataclasses import asdict
+
     from napari_ibisagent.evaluation.report import lines_by_target
 
-    results: dict[str, Any] = {
-        "version": __version__,
-        "manifest": manifest.name,
-        "setting": asdict(setting),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+    return {
         "summary": [asdict(line) for line in lines_by_target(rows)],
         "tasks": [row.as_dict() for row in rows],
         "skipped": [asdict(item) for item in skipped],
     }
-    return json.dumps(results, indent=1)

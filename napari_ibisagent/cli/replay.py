@@ -77,7 +77,8 @@ def _print(found: dict[str, Any]) -> None:
     rows = found["masks"]
     for row in rows:
         verdict = "identical" if row["identical"] else f"DIFFERS (IoU {row['iou']:.4f})"
-        out.print(f'"{row["prompt"]}" step {row["step"]}: {row["actions"]}: {verdict}', markup=False)
+        place = f"step {row['step']}" if row["slice"] is None else f"carried to slice {row['slice']}"
+        out.print(f'"{row["prompt"]}" {place}: {row["actions"]}: {verdict}', markup=False)
     if rows:
         out.print(f"{sum(row['identical'] for row in rows)} of {len(rows)} masks are identical.")
     else:
@@ -110,6 +111,7 @@ def _replay(asked: _Asked) -> dict[str, Any]:
             {
                 "prompt": check.prompt,
                 "step": check.step,
+                "slice": check.index,
                 "actions": describe(check.actions),
                 "identical": check.identical,
                 "iou": check.iou,

@@ -15,6 +15,7 @@ from napari_ibisagent.cli.console import Interrupt, console, print_event
 from napari_ibisagent.cli.faults import CANCELLED, DONE, FAULT, NOT_FOUND, exit_codes
 from napari_ibisagent.cli.review import reviewed
 from napari_ibisagent.cli.summary import Kept, empty_summary, print_summary, print_truth, summary_of
+from napari_ibisagent.registry import DEFAULT_POLICY, DEFAULT_SEGMENTER
 
 if TYPE_CHECKING:
     from napari_ibisagent.agent.job import Job, Result
@@ -31,6 +32,13 @@ class PlaneName(StrEnum):
     axial = "axial"
     coronal = "coronal"
     sagittal = "sagittal"
+
+
+class ExtentName(StrEnum):
+    """How far an answer reaches, as the command line names it."""
+
+    slice = "slice"
+    volume = "volume"
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class Request:
     window: str | None
     modality: str | None
     review: bool
+    whole: bool
+    propagator: str
 
 
 def segment(
@@ -74,8 +84,8 @@ def segment(
     index: Annotated[
         str, typer.Option("--slice", help="Slice number from 0 (head, front or right side first), or auto.")
     ] = "auto",
-    policy: Annotated[str, typer.Option(help="Who decides; see ibisagent doctor.")] = "embedded",
-    segmenter: Annotated[str, typer.Option(help="The click tool; see ibisagent doctor.")] = "embedded",
+    policy: Annotated[str, typer.Option(help="Who decides; see ibisagent doctor.")] = DEFAULT_POLICY,
+    segmenter: Annotated[str, typer.Option(help="The click tool; see ibisagent doctor.")] = DEFAULT_SEGMENTER,
     truth: Annotated[
         Path | None,
         typer.Option(readable=False, help="A mask of the truth: for --policy oracle, or to print the Dice."),
@@ -95,9 +105,16 @@ def segment(
         str | None, typer.Option(help="CT, MR, …, where the file doesn't say it, as NRRD and MHA don't.")
     ] = None,
     review: Annotated[bool, typer.Option("--review", help="Ask before each step.")] = False,
+    extent: Annotated[
+        ExtentName, typer.Option(help="One slice, or from it through the whole volume, slice by slice.")
+    ] = ExtentName.slice,
+    propagator: Annotated[str, typer.Option(help="What carries a mask through the volume.")] = "neighbour",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Segment what a sentence asks for, step by step, and save it on the scan's own grid.
+
+    With --extent volume, or "in the whole volume", "in all slices", "in 3D" in the sentence, the mask of the key slice
+    is then carried outwards; Ctrl+C keeps the slices done so far.
 
     Exit code: 0 done (or stopped at the step limit, with a warning), 3 not found, 2 bad input,
     130 cancelled, 1 a fault.
@@ -110,11 +127,17 @@ def segment(
 
     ibisagent segment ct.nii.gz -p "segment the liver" --plane coronal --pictures steps/ --json
 
+    ibisagent segment ct.nii.gz -p "segment the left kidney" --extent volume -o kidney.nii.gz
+
     ibisagent segment photo.png -p "the bright round spot" -o spot.png --review
     """
+    from napari_ibisagent.agent.carry import asks_for_volume
+
+    sentence, whole = asks_for_volume(prompt)
     request = Request(
-        *(scan, prompt, output, plane.value, index, policy, segmenter, truth, truth_label, max_steps),
+        *(scan, sentence, output, plane.value, index, policy, segmenter, truth, truth_label, max_steps),
         *(journal, pictures, series, frame, window, modality, review),
+        *(whole or extent is ExtentName.volume, propagator),
     )
 
     def report(code: int, sentence: str) -> None:
@@ -149,7 +172,7 @@ def _segment(request: Request, as_json: bool) -> int:
     else:
         print_summary(out, summary, journal, volume.warnings)
         if truth is not None:
-            print_truth(out, result, truth)
+            print_truth(out, volume, result, truth)
     return {"done": DONE, "step_limit": DONE, "not_found": NOT_FOUND, "cancelled": CANCELLED}.get(
         summary["outcome"], FAULT
     )
@@ -219,6 +242,7 @@ def _job(request: Request, volume: Volume, truth: Any) -> Job:
     from napari_ibisagent import registry
     from napari_ibisagent.agent.job import Job
     from napari_ibisagent.agent.stop import Limits
+    from napari_ibisagent.core.carrying import Extent
     from napari_ibisagent.core.protocols import Locator
     from napari_ibisagent.core.view import Plane
 
@@ -229,7 +253,9 @@ def _job(request: Request, volume: Volume, truth: Any) -> Job:
     segmenter = registry.load("segmenters", request.segmenter)
     locator = policy if isinstance(policy, Locator) else registry.load("policies", "embedded")
     plane, index, window = Plane(request.plane), _index(request.index), _window(request)
-    return Job(volume, request.prompt, plane, index, policy, segmenter, locator, limits, window)
+    extent = Extent.VOLUME if request.whole else Extent.SLICE
+    propagator = registry.load("propagators", request.propagator) if request.whole else None
+    return Job(volume, request.prompt, plane, index, policy, segmenter, locator, limits, window, extent, propagator)
 
 
 def _save_labels(request: Request, volume: Volume, result: Result, recorder: Recorder, journal: Path | None) -> Kept:

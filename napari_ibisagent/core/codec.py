@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from napari_ibisagent.core import actions, episode, history, session, target
+from napari_ibisagent.core import actions, carrying, episode, history, session, target
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
@@ -20,6 +20,7 @@ _KINDS: dict[str, type] = {
         *(episode.Rejected, episode.Segmented, episode.Painted, episode.Terminated, episode.Failed),
         *(session.ScanRef, session.SegmentedObject, session.Patch, session.Opened, session.ObjectAdded),
         *(session.ObjectChanged, session.ObjectRemoved, session.RuleChanged, session.Committed),
+        *(carrying.CarryBegun, carrying.Carried, carrying.CarryEnded),
         history.Reverted,
     )
 }

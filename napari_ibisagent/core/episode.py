@@ -3,7 +3,8 @@
 The events of one step, in order: ``Thought`` (may be missing), ``Proposed``, any number of ``Amended``, a verdict
 (``Accepted``, ``Overridden`` or ``Rejected``), ``Segmented``. ``Painted`` is a step of the human alone.
 ``StepDeleted`` takes one out again. ``Terminated`` and ``Failed`` end the episode; any further event opens it again,
-since the user may always go on.
+since the user may always go on. ``CarryBegun``, ``Carried``, ``CarryEnded`` carry the mask on the table through the
+volume (``carrying``); another mask on the table ends what was carried from the one before.
 
 Undo and branches are not here: ``history`` keeps every state and moves between them.
 """
@@ -15,11 +16,14 @@ from enum import StrEnum
 
 import numpy as np
 
-from napari_ibisagent.core import masks
+from napari_ibisagent.core import masks, packed
 from napari_ibisagent.core.actions import Action, Box, Click, PromptAction, Revert, Turn
+from napari_ibisagent.core.carrying import Carried, CarryBegun, CarryEnded, Carrying, Extent, begun, further
 from napari_ibisagent.core.errors import StateError
 from napari_ibisagent.core.target import Target
 from napari_ibisagent.core.view import Plane
+
+PackedMask = packed.PackedMask
 
 
 class Author(StrEnum):
@@ -49,28 +53,12 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PackedMask:
-    """A mask in its text form: small, comparable, hashable. ``shape`` is (H, W) of the view."""
-
-    shape: tuple[int, ...]
-    runs: str
-
-    @staticmethod
-    def of(mask: masks.Mask) -> PackedMask:
-        """The packed form of a mask of any shape."""
-        return PackedMask(tuple(int(n) for n in mask.shape), masks.encode(mask))
-
-    def array(self) -> masks.Mask:
-        """The mask as a new array. Raises ValueError where the text is broken."""
-        return masks.decode(self.runs, self.shape)
-
-
-@dataclass(frozen=True, slots=True)
 class Prompted:
     """The user's sentence, the slice that it is about, and the mask that was there already (or none).
 
     An empty sentence: a person began by hand, and the agent wasn't asked.
     ``located`` False: the slice is the one that was shown, and a ``Located`` is still to come.
+    ``extent``: whether the mask of that slice is all that is wanted, or is to be carried through the volume.
     """
 
     text: str
@@ -80,6 +68,7 @@ class Prompted:
     target: Target | None = None
     given: PackedMask | None = None
     located: bool = True
+    extent: Extent = Extent.SLICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +184,9 @@ EpisodeEvent = (
     | StepDeleted
     | Terminated
     | Failed
+    | CarryBegun
+    | Carried
+    | CarryEnded
 )
 
 
@@ -242,7 +234,7 @@ class Episode:
 
     ``given`` is the mask that the episode began with; ``thought`` is the newest one that no step holds yet, so
     at the end it is the agent's closing thought. ``kept_as`` is the label value of the object that the mask on
-    the table was made, if it was.
+    the table was made, if it was. ``carrying``: the slices that the mask on the table was carried to.
     """
 
     prompt: str
@@ -258,6 +250,13 @@ class Episode:
     reason: str = ""
     located: bool = True
     kept_as: int | None = None
+    extent: Extent = Extent.SLICE
+    carrying: Carrying | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether its mask is being carried through the volume; so it stays where that was interrupted."""
+        return self.carrying is not None and self.carrying.end is None
 
     @property
     def waits(self) -> bool:
@@ -286,11 +285,17 @@ class Episode:
 
 def begin(event: Prompted) -> Episode:
     """The episode that a prompt opens."""
-    return Episode(event.text, event.plane, event.index, event.shape, event.target, event.given, located=event.located)
+    return Episode(
+        *(event.text, event.plane, event.index, event.shape, event.target, event.given),
+        located=event.located,
+        extent=event.extent,
+    )
 
 
 def advance(episode: Episode, event: EpisodeEvent) -> Episode:
     """The episode after an event. Raises StateError when the event can't follow."""
+    if episode.under_way and not isinstance(event, Carried | CarryEnded):
+        raise StateError("The mask is still being carried through the volume. End that first.")
     match event:
         case Prompted():
             raise StateError("A prompt opens a new episode; it can't continue one.")
@@ -312,6 +317,14 @@ def advance(episode: Episode, event: EpisodeEvent) -> Episode:
             return replace(episode, pending=None, outcome=outcome, reason=reason)
         case Failed(reason):
             return replace(episode, pending=None, outcome=Outcome.FAILED, reason=reason)
+        case CarryBegun() | Carried() | CarryEnded():
+            return _through_the_volume(episode, event)
+
+
+def _through_the_volume(episode: Episode, event: CarryBegun | Carried | CarryEnded) -> Episode:
+    if isinstance(event, CarryBegun):
+        return _carried_on(episode, event)
+    return replace(episode, carrying=further(episode.carrying, event, episode.index, episode.shape))
 
 
 def prompts_after(episode: Episode, actions: tuple[Action, ...]) -> tuple[PromptAction, ...]:
@@ -327,7 +340,9 @@ def before_step(episode: Episode, number: int) -> Episode:
     """The episode as it was before step ``number`` (from 1), open again. Raises StateError where there is none."""
     if not 1 <= number <= len(episode.steps):
         raise StateError(f"The episode has no step {number}; it has {len(episode.steps)}.")
-    return replace(_reopened(episode), steps=episode.steps[: number - 1], thought="", pending=None, kept_as=None)
+    return replace(
+        _reopened(episode), steps=episode.steps[: number - 1], thought="", pending=None, kept_as=None, carrying=None
+    )
 
 
 def again(episode: Episode, step: Step, result: Segmented | None) -> Episode:
@@ -341,7 +356,7 @@ def again(episode: Episode, step: Step, result: Segmented | None) -> Episode:
         prompts, prior = prompts_after(episode, step.actions), episode.prior
         mask, score = result.mask, result.score
     redone = replace(step, prompts=prompts, prior=prior, mask=mask, score=score)
-    return replace(episode, steps=(*episode.steps, redone))
+    return replace(episode, steps=(*episode.steps, redone), carrying=None)
 
 
 def went_to_tool(step: Step) -> bool:
@@ -450,11 +465,21 @@ def _segmented(episode: Episode, event: Segmented) -> Episode:
         event.score,
         pending.ms + event.ms,
     )
-    return replace(episode, steps=(*episode.steps, step), pending=None, kept_as=None)
+    return replace(episode, steps=(*episode.steps, step), pending=None, kept_as=None, carrying=None)
+
+
+def _carried_on(episode: Episode, event: CarryBegun) -> Episode:
+    if episode.pending is not None:
+        raise StateError("A proposal is still under way; a mask can be carried on once that is over.")
+    if not episode.mask_array().any():
+        raise StateError("There is no mask to carry through the volume.")
+    carrying = begun(event, episode.index, episode.kept_as)
+    return replace(episode, carrying=carrying, kept_as=None)
 
 
 def _painted(episode: Episode, mask: PackedMask) -> Episode:
     _fitting(episode, mask)
     # Prompts from before the brush would undo it: the painted mask is the new start.
     step = Step("", (), (), Author.HUMAN, Verdict.ACCEPTED, (), mask, mask)
-    return replace(_reopened(episode), steps=(*episode.steps, step), pending=None, thought="", kept_as=None)
+    steps = (*episode.steps, step)
+    return replace(_reopened(episode), steps=steps, pending=None, thought="", kept_as=None, carrying=None)

@@ -146,7 +146,9 @@ class History:
 
 
 def _settled(episode: Episode | None) -> bool:
-    """Whether nothing is on its way."""
+    """Whether nothing is on its way. The slices of one carrying are one deed."""
+    if episode is not None and episode.under_way:
+        return False
     if episode is None or episode.outcome is not None:
         return True
     return episode.located and episode.pending is None and not episode.thought

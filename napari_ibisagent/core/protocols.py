@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from numpy.typing import NDArray
+import numpy as np
 
 from napari_ibisagent.core.actions import PromptAction
 from napari_ibisagent.core.episode import Episode
@@ -96,11 +96,74 @@ class Locator(Protocol):
         ...
 
 
+@runtime_checkable
+class EvidenceSource(Protocol):
+    """A policy that can say, slice by slice, where it sees what the prompt asks for."""
+
+    def evidence(self, volume: Volume, prompt: str, plane: Plane, index: int) -> Mask | None:
+        """(H, W) bool of the slice's view: empty where nothing is there, None where it has no idea."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Carry:
+    """What a propagator is given: the mask (H, W) of the key slice ``index``, and how far it may be carried.
+
+    first, last: the slices at both ends, themselves included; beyond them there is nothing of the target.
+    evidence: for a slice, where the target is expected (H, W); empty: nothing of it; None: no idea.
+    """
+
+    volume: Volume
+    plane: Plane
+    index: int
+    mask: Mask
+    tool: Segmenter
+    first: int
+    last: int
+    evidence: Callable[[int], Mask | None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CarriedSlice:
+    """The mask (H, W) of a further slice.
+
+    confidence: in [0, 1], the tool's score times the agreement with what was expected.
+    note: why a person should look at this slice, as a sentence; empty where nothing stands out.
+    prior, prompts, room: what it was made from, where ``made_again`` can make it again; prior None: it can't.
+    """
+
+    index: int
+    mask: Mask
+    confidence: float
+    note: str = ""
+    prior: int | None = None
+    prompts: tuple[PromptAction, ...] = ()
+    room: Mask | None = None
+
+
+@runtime_checkable
 class Propagator(Protocol):
-    """Carries a mask from key slices through the volume."""
+    """Carries a mask from a key slice through the volume."""
 
     name: str
 
-    def propagate(self, volume: Volume, plane: Plane, keys: dict[int, Mask]) -> NDArray[Any]:
-        """A mask (Z, Y, X) bool from masks of key slices (rows, columns)."""
+    def propagate(self, carry: Carry, cancelled: Callable[[], bool]) -> Iterator[CarriedSlice]:
+        """The slices outwards from the key slice, each at most once and none beyond the bounds.
+
+        It stops where the target ends. ``cancelled`` is asked between two slices. Raises BackendError.
+        """
         ...
+
+
+def made_again(
+    opened: OpenedView, prompts: Sequence[PromptAction], prior: Mask, room: Mask | None
+) -> tuple[Segmentation, int]:
+    """The one way from a neighbour's mask and clicks to the mask of a slice; all masks (H, W).
+
+    The prior is cut to the room before the tool sees it, and the answer after, so that it can't leak out of it; the
+    number says how many pixels of the answer were cut off. Propagators and replay both go through here.
+    """
+    if room is None:
+        return opened.segment(prompts, prior), 0
+    answer = opened.segment(prompts, prior & room)
+    return Segmentation(answer.mask & room, answer.score), int(np.count_nonzero(answer.mask & ~room))

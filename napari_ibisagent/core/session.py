@@ -61,12 +61,16 @@ class SegmentedObject:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """The voxels (rows, columns) of one object on one slice; they replace what it had on that slice."""
+    """The voxels (rows, columns) of one object on one slice; they replace what it had on that slice.
+
+    ``carried``: the mask came there from another slice, and nobody worked on this one.
+    """
 
     value: int
     plane: Plane
     index: int
     mask: PackedMask
+    carried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +124,13 @@ class Committed:
     """A mask becomes an object's voxels on a slice; the patch holds what ``resolve_overlap`` left of it.
 
     ``added`` is the object's row where it is new: one thing that a user does is one event, and one undo.
-    ``episode`` (from 0) says whose mask it is.
+    ``episode`` (from 0) says whose mask it is. ``more``: the slices that the mask was carried to.
     """
 
     patch: Patch
     added: SegmentedObject | None = None
     episode: int | None = None
+    more: tuple[Patch, ...] = ()
 
 
 SessionEvent = Opened | ObjectAdded | ObjectChanged | ObjectRemoved | RuleChanged | Committed | EpisodeEvent
@@ -185,15 +190,17 @@ def advance(session: Session, event: SessionEvent) -> Session:
                 session,
                 objects=tuple(o for o in session.objects if o.value != value),
                 patches=(*session.patches, Erased(value)),
-                # The value may be given to another object, which these masks then are not.
-                episodes=tuple(replace(e, kept_as=None) if e.kept_as == value else e for e in session.episodes),
+                episodes=tuple(_no_longer(e, value) for e in session.episodes),
             )
         case RuleChanged(rule):
             return replace(session, rule=rule)
-        case Committed(patch, added, episode):
+        case Committed(patch, added, episode, more):
             after = session if added is None else _with_object(session, added)
             after.object_of(patch.value)
-            return replace(after, patches=(*after.patches, patch), episodes=_kept(after.episodes, episode, patch.value))
+            if any(other.value != patch.value for other in more):
+                raise StateError("The slices of one mask belong to one object.")
+            patches = (*after.patches, patch, *more)
+            return replace(after, patches=patches, episodes=_kept(after.episodes, episode, patch.value))
         case Prompted():
             return replace(session, episodes=(*session.episodes, episodes.begin(event)))
         case _:
@@ -210,6 +217,15 @@ def _kept(known: tuple[Episode, ...], number: int | None, value: int) -> tuple[E
     if not 0 <= number < len(known):
         raise StateError(f"There is no prompt {number + 1} to keep a mask of.")
     return (*known[:number], replace(known[number], kept_as=value), *known[number + 1 :])
+
+
+def _no_longer(episode: Episode, value: int) -> Episode:
+    """An episode once an object is gone: its value may be given to another one, which these masks then are not."""
+    if episode.kept_as == value:
+        episode = replace(episode, kept_as=None)
+    if episode.carrying is not None and episode.carrying.into == value:
+        episode = replace(episode, carrying=replace(episode.carrying, into=None))
+    return episode
 
 
 def _with_object(session: Session, row: SegmentedObject) -> Session:

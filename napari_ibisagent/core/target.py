@@ -5,10 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+_PLURALS = (
+    ("vertebra", "vertebrae"),
+    ("phalanx", "phalanges"),
+    ("cortex", "cortices"),
+    ("tooth", "teeth"),
+    ("foot", "feet"),
+    ("sinus", "sinuses"),
+    ("fetus", "fetuses"),
+    ("plexus", "plexuses"),
+    ("uterus", "uteruses"),
+    ("ganglion", "ganglia"),
+    ("bacterium", "bacteria"),
+    ("mitochondrion", "mitochondria"),
+    ("acetabulum", "acetabula"),
+)
+
 
 def plural(name: str) -> str:
-    """The plural of a structure's name: kidneys, adrenal glands, hippocampi."""
-    return f"{name[:-2]}i" if name.endswith("us") else f"{name}s"
+    """The plural of a structure's name: kidneys, arteries, hippocampi, upper lobes of the lung."""
+    noun, of, rest = name.partition(" of ")
+    for single, several in _PLURALS:
+        if noun.endswith(single):
+            return noun.removesuffix(single) + several + of + rest
+    if noun.endswith("us"):
+        noun = f"{noun[:-2]}i"
+    elif noun.endswith("is"):
+        noun = f"{noun[:-2]}es"
+    elif noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        noun = f"{noun[:-1]}ies"
+    elif not noun.endswith(("ps", "as", "major", "minor", "anterior")):
+        noun += "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return noun + of + rest
 
 
 class Side(StrEnum):

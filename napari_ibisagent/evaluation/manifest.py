@@ -34,6 +34,7 @@ class Case:
     modality: str
     tasks: tuple[Task, ...]
     skipped: str | None
+    body_part: str = ""
 
 
 def read_manifest(path: Path) -> tuple[Case, ...]:
@@ -70,4 +71,5 @@ def _case(entry: dict[str, Any], root: Path) -> Case:
         reason = "it has no image"
     elif not tasks:
         reason = "it has no truth"
-    return Case(entry["id"], root / image if image else None, str(entry.get("modality") or ""), tasks, reason)
+    modality, part = (str(entry.get(name) or "") for name in ("modality", "body_part"))
+    return Case(entry["id"], root / image if image else None, modality, tasks, reason, part)

@@ -1,7 +1,8 @@
 """Plays every task of a manifest and scores it. The score is the one that training rewards use as well.
 
-What is scored is the slice that was worked on, on its own voxels. A policy that answers "not found" has an
-empty prediction there; where it chose no slice, the slice with the most truth stands in.
+What is scored is the slice that was worked on, on its own voxels, or the whole volume where that is the extent. A
+policy that answers "not found" has an empty prediction there; where it chose no slice, the slice with the most truth
+stands in.
 """
 
 from __future__ import annotations
@@ -15,34 +16,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ibisagent import registry
+from napari_ibisagent.agent.carry import whole_mask
 from napari_ibisagent.agent.job import Job, Result, perform
 from napari_ibisagent.agent.recorder import Recorder
 from napari_ibisagent.agent.stop import Limits
-from napari_ibisagent.core.episode import Outcome
+from napari_ibisagent.core.carrying import Extent
+from napari_ibisagent.core.episode import Episode, Outcome
 from napari_ibisagent.core.errors import IbisError
-from napari_ibisagent.core.masks import Mask, iou
+from napari_ibisagent.core.masks import Mask, dice, iou
 from napari_ibisagent.core.protocols import Locator, Policy, Segmenter
 from napari_ibisagent.core.view import AXES, Plane, slice_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.evaluation.manifest import Case, Task
-from napari_ibisagent.evaluation.metrics import score
+from napari_ibisagent.evaluation.metrics import Scores, score
 from napari_ibisagent.io.read import read_mask, read_scan
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is evaluated. ``clicks`` is the oracle's budget; other policies have ``max_steps``."""
+    """What is evaluated. ``clicks`` is the oracle's budget; other policies have ``max_steps``.
+
+    ``extent`` is "slice" or "volume"; for a volume ``propagator`` carries the key slice's mask on.
+    """
 
     policy: str
     segmenter: str
     clicks: int = 5
     max_steps: int = 20
     reasoning: bool = False
+    extent: str = "slice"
+    propagator: str = "neighbour"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One task's result. Times in seconds; ``iou_by_step`` after each step of the episode."""
+    """One task's result. Times in seconds; ``iou_by_step`` after each step of the episode, on its slice.
+
+    For a volume the overlaps and distances are those of the volume. slices: how many have a mask; doubtful: how many
+    of them are marked to be checked; key_dice: the Dice of the slice that was worked on.
+    """
 
     case: str
     modality: str
@@ -58,6 +70,10 @@ class Row:
     seconds: float
     iou_by_step: tuple[float, ...]
     reason: str
+    extent: str = "slice"
+    slices: int = 0
+    doubtful: int = 0
+    key_dice: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -112,7 +128,13 @@ def _play(
         raise TypeError("The embedded policy can choose slices.")
     prompt = (task.reasoning_prompt if setting.reasoning else None) or task.prompt
     limits = Limits(steps=setting.clicks + 1 if oracle else setting.max_steps)
-    job = Job(volume, prompt, Plane.AXIAL, None, policy, segmenter, locator, limits)
+    extent = Extent(setting.extent)
+    propagator = registry.load("propagators", setting.propagator) if extent is Extent.VOLUME else None
+    job = Job(
+        *(volume, prompt, Plane.AXIAL, None, policy, segmenter, locator, limits),
+        extent=extent,
+        propagator=propagator,
+    )
     started = time.perf_counter()
     result = perform(job, Recorder())
     seconds = time.perf_counter() - started
@@ -125,10 +147,8 @@ def _row(case: Case, task: Task, volume: Volume, truth: Mask, result: Result, pr
     expected = slice_of(truth, Plane.AXIAL, index)
     found = episode.outcome in (Outcome.DONE, Outcome.STEP_LIMIT)
     empty: NDArray[np.bool_] = np.zeros(expected.shape, bool)
-    predicted = view.to_native(episode.mask_array()) if found and view is not None else empty
-    _, row_axis, column_axis = AXES[Plane.AXIAL]
-    spacing = (volume.spacing_mm[row_axis], volume.spacing_mm[column_axis]) if volume.has_spacing else None
-    scores = score(predicted, expected, spacing)
+    on_slice = view.to_native(episode.mask_array()) if found and view is not None else empty
+    scores = _scores(volume, truth, episode, index, on_slice)
     by_step = (
         ()
         if view is None
@@ -138,6 +158,7 @@ def _row(case: Case, task: Task, volume: Volume, truth: Mask, result: Result, pr
             if step.mask is not None
         )
     )
+    carrying = episode.carrying
     return Row(
         case.name,
         case.modality,
@@ -153,7 +174,22 @@ def _row(case: Case, task: Task, volume: Volume, truth: Mask, result: Result, pr
         round(seconds, 4),
         by_step,
         episode.reason,
+        episode.extent.value,
+        int(on_slice.any()) + (0 if carrying is None else len(carrying.slices)),
+        0 if carrying is None else len(carrying.doubtful),
+        dice(on_slice, expected),
     )
+
+
+def _scores(volume: Volume, truth: Mask, episode: Episode, index: int, on_slice: Mask) -> Scores:
+    """The scores of the extent that was asked for; ``on_slice`` (rows, columns) is empty where nothing was found."""
+    spacing = volume.spacing_mm if volume.has_spacing else None
+    if episode.extent is Extent.VOLUME:
+        whole = whole_mask(episode, volume) if on_slice.any() else np.zeros(volume.shape, bool)
+        return score(whole, truth, spacing)
+    _, row_axis, column_axis = AXES[Plane.AXIAL]
+    sides = None if spacing is None else (spacing[row_axis], spacing[column_axis])
+    return score(on_slice, slice_of(truth, Plane.AXIAL, index), sides)
 
 
 def _fullest(truth: Mask) -> int:

@@ -1,4 +1,4 @@
-"""Regions of a working picture, as pure functions: connected parts, necks, borders. For the embedded click tool."""
+"""Regions of a working picture, as pure functions: connected parts, necks, borders. For the geodesic click tool."""
 
 from __future__ import annotations
 

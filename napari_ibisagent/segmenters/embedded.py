@@ -1,334 +1,377 @@
-"""The embedded click tool: no weights, no GPU, any modality.
+"""The embedded click tool: a small network of our own, trained on generated pictures only. No torch, no GPU.
 
-The first positive click grows a region: pixels whose intensity is like the click's (a gate learned round it),
-connected to it through passages not much narrower than the place that was clicked, with the gate whose border
-shows the strongest step. Every later click corrects the mask near itself: how far is read off from where it
-lies, since a click in the middle of an error is as far from the mask's border as the error is wide.
+The first click is looked at in the whole view and in ever smaller regions round it, at the same number of pixels,
+and the best answer is looked at once more close by: so small and large objects and pictures are alike to the
+network. Later clicks go on from what the earlier ones led to. Clicks are always honoured, only parts that were
+clicked on are taken, a box is the room to stay in, and what a person painted changes only where a click asks for it.
 
-What it leaves out: learned shapes. It knows intensities and distances and nothing of anatomy.
+The weights lie in ``resources/clicknet``; ``ibisagent train clicknet`` makes them. ``geodesic`` needs none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage as ndi
 
 from napari_ibisagent.core.actions import Box, Click, PromptAction
-from napari_ibisagent.core.masks import Mask, bounding_box
+from napari_ibisagent.core.errors import BackendError
+from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.view import View
-from napari_ibisagent.segmenters._regions import (
-    BACKGROUND,
+from napari_ibisagent.io.resources import resource
+from napari_ibisagent.segmenters._crops import STEP, Region, region_of, resample
+from napari_ibisagent.segmenters._encoding import (
+    CHANNELS,
+    PICTURE_CHANNELS,
     Field,
-    Pixel,
-    border_step,
-    clicked_parts,
-    distance_to_border,
-    part_of,
-    through_wide_passages,
-    window_round,
+    discs,
+    likeness_base,
+    picture_channels,
+    unlikeness,
 )
 
-# Work is done on at most this many pixels a side: four times faster at 512x512 for 0.01 of IoU.
-_WORK_SIDE = 320
-# Gate widths that the first click tries, in standard deviations of the clicked neighbourhood.
-_GATES = (1.5, 2.2, 3.2, 4.5, 6.5)
-# How far a correction reaches, as a share of the click's distance to the mask's border.
-_REACH = 1.3
-# Within this share of that distance a correction takes nearly every pixel; beyond, similar ones only.
-_CORE = 0.8
-# How much a step in HU below -250 counts against one in soft tissue.
-_LUNG_WEIGHT = 0.1
-# Where a click is at most this unlike the ones before it, it may be in a further part of the target.
-_ALIKE = 1.5
-# How many states after some prompts are remembered of a view; each is some 70 kB.
+WEIGHTS = "clicknet/clicknet.onnx"
+
+# The longer side of what the network sees, in its pixels: at the first looks, and close by (at least and at most).
+_FIRST = 128
+_LEAST_CLOSE, _CLOSE = 96, 160
+# The first looks take in these shares of the view's longer side. One that cuts the object off counts so much less.
+_SHARES = (1.0, 0.5, 0.25, 0.125)
+_CUT_OFF = 0.15
+# A region has this share of the object's size to spare on each side, and at least so many of the view's pixels.
+_SPARE, _LEAST_REGION = 0.3, 24
+# A region is kept as it is while the object takes between these shares of it.
+_TOO_SMALL, _TOO_LARGE = 0.3, 0.85
+# Where no part was clicked on, those smaller than this share of the largest one are left out.
+_CRUMB = 0.05
+# How far, in the network's pixels, a click that the network didn't follow is made to reach.
+_FORCED = 2.0
+# How many answers of a view are remembered; each is some 100 kB.
 _REMEMBERED = 64
-# What the score makes of: the share of the border on a clear step, compactness, root of the area's share, clicks
-# (up to five), and a constant. Least squares on all structures of three phantoms with one to five simulated
-# clicks; docs/benchmarks.md says how well it holds on real pictures.
-_SCORE_WEIGHTS = (0.462, 0.533, -0.478, 0.213, -0.167)
 
-
-class EmbeddedSegmenter:
-    """See the module. Deterministic; a view is opened in some ms and a click takes some 10 to 20 ms."""
-
-    name = "embedded"
-
-    def open(self, view: View) -> OpenedEmbedded:
-        """Smooths the view and measures its local noise, once."""
-        return OpenedEmbedded(view)
+Pixel = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Clicked:
-    """The working mask after some prompts, the box to stay in, and the clicked pixels."""
+class _Answer:
+    """What some prompts led to: probabilities (h, w) on a region of the view (0 elsewhere), and the foretold IoU."""
 
-    mask: Mask
-    room: Mask | None = None
-    positives: tuple[Pixel, ...] = ()
-    negatives: tuple[Pixel, ...] = ()
+    region: Region
+    probability: Field
+    score: float
+
+
+class EmbeddedSegmenter:
+    """See the module. Deterministic, on one core."""
+
+    name = "embedded"
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def open(self, view: View) -> OpenedEmbedded:
+        """Makes the view ready; some ms."""
+        return OpenedEmbedded(view, self._session)
 
 
 class OpenedEmbedded:
-    """A view with its working picture: smoothed channels, local means and spreads at ``_WORK_SIDE``."""
+    """A view with its channels as images, and the answers to the last prompts."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, session: Any) -> None:
         self._view = view
-        self._factor = max(1, -(-max(view.shape) // _WORK_SIDE))
-        channels = _shrink(_channels(view.image, view.modality), self._factor)
-        self._smooth = np.stack([ndi.gaussian_filter(c, 0.8) for c in channels])
-        self._mean = np.stack([ndi.uniform_filter(c, 5) for c in self._smooth])
-        squares = np.stack([ndi.uniform_filter(c * c, 5) for c in self._smooth])
-        self._spread = np.sqrt(np.maximum(squares - self._mean**2, 0)).sum(axis=0)
-        self._floor = max(float(np.percentile(self._spread, 25)), 0.02)
-        self._step = sum(ndi.maximum_filter(c, 5) - ndi.minimum_filter(c, 5) for c in self._smooth)
-        self._shape = (int(self._smooth.shape[1]), int(self._smooth.shape[2]))
-        self._known: dict[tuple[bytes, tuple[PromptAction, ...]], _Clicked] = {}
+        self._session = session
+        self._images = _images(view.image, view.modality)
+        self._whole = Region(0, 0, *view.shape)
+        self._known: dict[tuple[bytes, tuple[PromptAction, ...]], _Answer] = {}
+        self._seen: tuple[Region, tuple[int, int], Field, Field] | None = None
 
     def segment(self, prompts: Sequence[PromptAction], prior: Mask | None) -> Segmentation:
-        """A mask (H, W) from all prompts in order and the prior one; see ``OpenedView``.
+        """A mask (H, W) from all prompts in order and the prior one; see ``OpenedView``. The score is the IoU foretold.
 
-        A box is the place to work in: its middle is the first click where no positive click came before.
-        The score is a rough estimate of the IoU from what the mask looks like: see ``_SCORE_WEIGHTS``.
-        What the first prompts led to is remembered, so that one more click costs one correction.
+        What the first prompts led to is remembered, so that one more click costs one look.
         """
-        start = self._work_mask(prior)
+        if not prompts:
+            empty = np.zeros(self._view.shape, bool)
+            return Segmentation(empty if prior is None else prior.copy(), 0.0)
         key = b"" if prior is None else np.packbits(prior).tobytes()
-        state = _Clicked(start)
+        answer = self._start(prior)
         done = 0
         for count in range(len(prompts), 0, -1):
             known = self._known.get((key, tuple(prompts[:count])))
             if known is not None:
-                state, done = known, count
+                answer, done = known, count
                 break
-        for count in range(done, len(prompts)):
-            state = self._after(state, prompts[count], start)
-            self._remember((key, tuple(prompts[: count + 1])), state)
-        mask = self._settled(state, start)
-        return Segmentation(self._finish(mask, start, prior, prompts), self._score(mask, len(prompts)))
+        for count in range(done + 1, len(prompts) + 1):
+            answer = self._after(answer, prompts[:count])
+            if len(self._known) >= _REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[key, tuple(prompts[:count])] = answer
+        if answer is None:
+            raise BackendError("The click tool was asked without a prompt.")
+        return Segmentation(self._finished(answer, prompts, prior), answer.score)
 
-    def _after(self, state: _Clicked, prompt: PromptAction, start: Mask) -> _Clicked:
-        """The working mask after one more prompt."""
-        mask, room = state.mask, state.room
-        if isinstance(prompt, Box):
-            room = self._inside(prompt)
-            mask = mask & room
-            if state.positives:
-                return _Clicked(mask, room, state.positives, state.negatives)
-            prompt = Click((prompt.x0 + prompt.x1) / 2, (prompt.y0 + prompt.y1) / 2, positive=True)
-        seed = self._pixel(prompt)
-        positives, negatives = state.positives, state.negatives
-        if mask[seed] != prompt.positive:
-            region = self._region(_Clicked(mask, room, positives, negatives), seed, prompt.positive)
-            mask = (mask | region) if prompt.positive else (mask & ~region)
-        if prompt.positive:
-            positives = (*positives, seed)
+    def _start(self, prior: Mask | None) -> _Answer | None:
+        """A mask that was painted or given, as what there was before the prompts."""
+        if prior is None or not prior.any():
+            return None
+        region = region_of(prior, self._whole)
+        if region is None:
+            return None
+        region = region.grown(_SPARE, _LEAST_REGION, self._view.shape)
+        size = region.size_at(_CLOSE)
+        return _Answer(region, resample(prior[region.slices].astype(np.float32), region, region, size), 0.0)
+
+    def _after(self, before: _Answer | None, prompts: Sequence[PromptAction]) -> _Answer:
+        """The answer to one more prompt: a look at the whole view where need be, then one close by."""
+        last = prompts[-1]
+        if isinstance(last, Box):
+            region = self._room(last).grown(_SPARE, _LEAST_REGION, self._view.shape)
+            before = self._look(region, prompts, before)
+        elif before is None:
+            # The close look begins anew: with a prior it would repeat what the first one got wrong.
+            region = self._close_to(self._first_look(last, prompts), prompts)
+        elif before.region.holds(*self._pixel(last)):
+            region = self._close_to(before, prompts)
+        elif not last.positive:
+            return before  # nothing was taken there
         else:
-            negatives = (*negatives, seed)
-        return _Clicked(clicked_parts(mask.copy(), positives, negatives, start), room, positives, negatives)
+            before = self._joined(before, self._first_look(last, prompts))
+            region = before.region
+        answer = self._look(region, prompts, before)
+        better = self._close_to(answer, prompts)
+        if better == answer.region:
+            return answer
+        return self._look(better, prompts, None if before is None else answer)
 
-    def _remember(self, key: tuple[bytes, tuple[PromptAction, ...]], state: _Clicked) -> None:
-        if len(self._known) >= _REMEMBERED:
-            self._known.pop(next(iter(self._known)))
-        self._known[key] = state
-
-    # -- regions ------------------------------------------------------------------------------------------
-
-    def _region(self, state: _Clicked, seed: Pixel, positive: bool) -> Mask:
-        """The pixels that a click adds to (positive) or takes from (negative) the working mask."""
-        room = np.ones(self._shape, bool) if state.room is None else state.room
-        if positive and not state.mask.any():
-            return self._grown(seed, room)
-        domain = (~state.mask if positive else state.mask) & room
-        same, others = (state.positives, state.negatives) if positive else (state.negatives, state.positives)
-        if positive and (not same or self._unlike_at(seed, same) < _ALIKE):
-            apart = self._grown(seed, domain)
-            if not (ndi.binary_dilation(apart, iterations=2) & state.mask).any():
-                return apart  # a further part of the target, not a correction of this one
-        return self._correction(seed, domain, others, positive)
-
-    def _correction(self, seed: Pixel, domain: Mask, others: tuple[Pixel, ...], positive: bool) -> Mask:
-        """A region round ``seed`` in ``domain``, as wide as the error that the click lies in the middle of."""
-        width = distance_to_border(domain, seed)
-        for other in others:
-            width = min(width, float(np.hypot(seed[0] - other[0], seed[1] - other[1])))
-        reach = _REACH * width + 1
-        window = window_round(seed, reach, self._shape)
-        here = (seed[0] - window[0].start, seed[1] - window[1].start)
-        inside = domain[window]
-        like_click = self._unlikeness((seed,), window)
-        like_others = self._unlikeness(others, window) if others else np.full_like(like_click, np.inf)
-        rows, columns = np.ogrid[window]
-        distance = np.hypot(rows - seed[0], columns - seed[1])
-        similar = ((like_click < 3) | (like_click < like_others)) & (like_click <= like_others + 0.5)
-        taken = (distance <= _CORE * width) & (like_click < 6) | similar
-        if positive:
-            taken |= self._grown(seed, domain, window)[window] & (distance <= 1.2 * width + 1)
-        taken &= inside & (distance <= reach)
-        taken[here] = True
-        region = np.zeros(self._shape, bool)
-        part = part_of(taken, here)
-        region[window] = part_of(ndi.binary_opening(part) | (part & (distance < 2)), here)
-        return region
-
-    def _grown(self, seed: Pixel, domain: Mask, window: tuple[slice, slice] | None = None) -> Mask:
-        """The region of one click in ``domain``: the gate whose border shows the strongest step wins."""
-        window = window or (slice(0, self._shape[0]), slice(0, self._shape[1]))
-        here = (seed[0] - window[0].start, seed[1] - window[1].start)
-        unlike = self._unlikeness((seed,), window)
-        inside = domain[window]
-        result = np.zeros(self._shape, bool)
-        best = -np.inf
-        for gate in _GATES:
-            alike = (unlike < gate) & inside
-            if best > -np.inf and np.count_nonzero(alike) > BACKGROUND * unlike.size:
-                break  # wider gates let in yet more of the background
-            region, box = through_wide_passages(alike, here)
-            region = ndi.binary_fill_holes(region) & inside[box]
-            step = border_step(region, unlike[box], gate, unlike.size)
-            if step > best:
-                best = step
-                result[window] = False
-                result[window][box] = region
-        result[seed] = True
-        return result
-
-    def _unlikeness(self, seeds: tuple[Pixel, ...], window: tuple[slice, slice]) -> Field:
-        """How far each pixel of the window is from the nearest seed's intensity, in that seed's spreads."""
-        result = np.full((window[0].stop - window[0].start, window[1].stop - window[1].start), np.inf, np.float32)
-        for row, column in seeds:
-            spread = max(float(self._spread[row, column]), self._floor)
-            away = np.abs(self._smooth[(slice(None), *window)] - self._mean[:, row, column][:, None, None])
-            np.minimum(result, away.sum(axis=0) / spread, out=result)
-        return result
-
-    def _settled(self, state: _Clicked, start: Mask) -> Mask:
-        """The mask with its border moved, by up to two pixels, to where the picture is half-way between its sides.
-
-        The gates stop short of blurred borders. What was painted stays.
-        """
-        mask, room = state.mask, state.room
-        box = bounding_box(mask)
-        if box is None:
+    def _clicked(self, answer: _Answer, prompts: Sequence[PromptAction]) -> Mask:
+        """The mask of an answer (h, w) without the parts that nobody clicked on, where there is a click in any."""
+        mask = answer.probability > 0.5
+        parts, count = ndi.label(mask)
+        if count < 2:
             return mask
-        window = tuple(slice(max(s.start - 8, 0), s.stop + 8) for s in box)
-        near = mask[window]
-        share = ndi.uniform_filter(near.astype(np.float32), 9)
-        nearer = np.zeros(near.shape, np.float32)
-        for channel in self._smooth[(slice(None), *window)]:
-            both = ndi.uniform_filter(channel, 9)
-            inside = ndi.uniform_filter(channel * near, 9)
-            within = inside / np.maximum(share, 1e-3)
-            outside = (both - inside) / np.maximum(1 - share, 1e-3)
-            nearer += np.abs(channel - outside) - np.abs(channel - within)
-        band = ndi.binary_dilation(near, iterations=2) & ~ndi.binary_erosion(near, iterations=2, border_value=1)
-        moved = np.where(band & ~start[window], nearer > 0, near)
-        moved = ndi.binary_opening(moved) | (moved & near & ~ndi.binary_opening(near))
-        settled = mask.copy()
-        settled[window] = moved if room is None else moved & room[window]
-        if start.any():
-            settled = np.where(ndi.binary_dilation(mask != start, iterations=3), settled, mask)
-        return clicked_parts(settled, state.positives, state.negatives, start)
+        keep = np.zeros(count + 1, bool)
+        for click in prompts:
+            if isinstance(click, Click) and click.positive and answer.region.holds(*self._pixel(click)):
+                keep[parts[answer.region.place(*self._pixel(click), mask.shape)]] = True
+        keep[0] = False
+        return np.asarray(keep[parts]) if keep.any() else mask
 
-    def _unlike_at(self, seed: Pixel, seeds: tuple[Pixel, ...]) -> float:
-        """How unlike the place of one click is to that of the nearest-looking other one."""
-        return float(self._unlikeness(seeds, (slice(seed[0], seed[0] + 1), slice(seed[1], seed[1] + 1)))[0, 0])
+    def _first_look(self, click: Click, prompts: Sequence[PromptAction]) -> _Answer:
+        """The best answer of several regions round a click, from the whole view to a small part of it.
 
-    # -- between the view and the working picture ------------------------------------------------------------
+        The size of what is meant isn't known yet. An answer that the region's edge cuts off counts less.
+        """
+        row, column = self._pixel(click)
+        height, width = self._view.shape
+        best: tuple[float, _Answer] | None = None
+        for share in _SHARES:
+            side = max(_LEAST_REGION, int(max(height, width) * share))
+            down, right = min(side, height), min(side, width)
+            top = min(max(0, row - down // 2), height - down)
+            left = min(max(0, column - right // 2), width - right)
+            answer = self._look(Region(top, left, top + down, left + right), prompts, None, _FIRST)
+            answer = replace(answer, probability=np.where(self._clicked(answer, prompts), answer.probability, 0))
+            worth = answer.score - (_CUT_OFF if _outgrown(answer, self._whole) else 0.0)
+            if best is None or worth > best[0]:
+                best = worth, answer
+            if side == _LEAST_REGION:
+                break
+        if best is None:
+            raise BackendError("The click tool has no regions to look at.")
+        return best[1]
+
+    def _joined(self, before: _Answer, part: _Answer) -> _Answer:
+        """Two answers as one on a region that holds what both found."""
+        found = [region_of(a.probability > 0.5, a.region) for a in (before, part)]
+        first, second = (r or a.region for r, a in zip(found, (before, part), strict=True))
+        region = first.joined(second).grown(_SPARE, _LEAST_REGION, self._view.shape)
+        size = region.size_at(_close_side(region))
+        both = [resample(a.probability, a.region, region, size) for a in (before, part)]
+        return _Answer(region, np.maximum(*both), part.score)
+
+    def _close_to(self, answer: _Answer, prompts: Sequence[PromptAction]) -> Region:
+        """The region to look at: round the mask so far and the positive clicks, with room to spare.
+
+        The one of the answer where that still fits, so that the picture stays the same from click to click.
+        """
+        found = region_of(self._clicked(answer, prompts), answer.region)
+        for click in prompts:
+            if isinstance(click, Click) and click.positive:
+                row, column = self._pixel(click)
+                found = Region(row, column, row + 1, column + 1).joined(found)
+        if found is None:
+            return answer.region
+        share = max(a / b for a, b in zip(found.shape, answer.region.shape, strict=True))
+        inside = answer.region.joined(found) == answer.region
+        if inside and _TOO_SMALL <= share <= _TOO_LARGE and not _outgrown(answer, self._whole):
+            return answer.region
+        return found.grown(_SPARE, max(_LEAST_REGION, max(self._view.shape) // 16), self._view.shape)
+
+    def _look(
+        self, region: Region, prompts: Sequence[PromptAction], before: _Answer | None, longest: int | None = None
+    ) -> _Answer:
+        """One pass of the network over a region, at ``longest`` pixels on its longer side or as many as it deserves."""
+        size = region.size_at(longest or _close_side(region))
+        picture, base = self._channels(region, size)
+        maps = np.zeros((1, CHANNELS, *size), np.float32)
+        maps[0, :PICTURE_CHANNELS] = picture
+        if before is not None:
+            maps[0, PICTURE_CHANNELS] = resample(before.probability, before.region, region, size)
+        for sign, channel in ((True, 1), (False, 2)):
+            places = [
+                region.place(*self._pixel(p), size)
+                for p in prompts
+                if isinstance(p, Click) and p.positive == sign and region.holds(*self._pixel(p))
+            ]
+            maps[0, PICTURE_CHANNELS + channel] = discs(size, places)
+            maps[0, PICTURE_CHANNELS + channel + 3] = unlikeness(base, places)
+        room = _last_box(prompts)
+        if room is not None:
+            inside = np.zeros(self._view.shape, np.float32)
+            inside[self._room(room).slices] = 1
+            maps[0, PICTURE_CHANNELS + 3] = resample(inside[region.slices], region, region, size) > 0.5
+        logits, foretold = self._session.run(None, {"maps": maps})
+        probability = 1 / (1 + np.exp(-np.clip(logits[0, 0], -30, 30)))
+        return _Answer(region, probability, float(1 / (1 + np.exp(-foretold[0, 0]))))
+
+    def _channels(self, region: Region, size: tuple[int, int]) -> tuple[Field, Field]:
+        """The picture's channels on a region, and what looks are compared by; the last ones are remembered."""
+        if self._seen is None or self._seen[:2] != (region, size):
+            box = (region.left, region.top, region.right, region.bottom)
+            planes = [np.asarray(i.resize(size[::-1], Image.Resampling.BILINEAR, box)) for i in self._images]
+            picture = picture_channels(planes[0] if len(planes) == 1 else np.stack(planes, axis=2))
+            self._seen = (region, size, picture, likeness_base(picture))
+        return self._seen[2], self._seen[3]
+
+    # -- from probabilities to the view's mask ---------------------------------------------------------------
+
+    def _finished(self, answer: _Answer, prompts: Sequence[PromptAction], prior: Mask | None) -> Mask:
+        """The mask on the view's own pixels, with every prompt honoured and what was painted kept."""
+        region = answer.region
+        mask = np.zeros(self._view.shape, bool)
+        mask[region.slices] = resample(answer.probability, region, region, region.shape) > 0.5
+        clicks = {self._pixel(p): p.positive for p in prompts if isinstance(p, Click)}
+        reach = _FORCED * max(region.shape) / max(answer.probability.shape)
+        mask = _clicked_parts(mask, clicks)
+        if prior is not None:
+            mask = _kept(mask, prior, clicks, reach)
+        box = _last_box(prompts)
+        if box is not None:
+            outside = np.ones(mask.shape, bool)
+            outside[self._room(box).slices] = False
+            mask &= ~outside if prior is None else ~(outside & ~prior)
+        return _honoured(mask, clicks, reach)
 
     def _pixel(self, click: Click) -> Pixel:
-        row, column = self._view.pixel_of(click.x, click.y)
-        return row // self._factor, column // self._factor
+        return self._view.pixel_of(click.x, click.y)
 
-    def _inside(self, box: Box) -> Mask:
-        top, left = self._pixel(Click(box.x0, box.y0, positive=True))
-        bottom, right = self._pixel(Click(box.x1, box.y1, positive=True))
-        room = np.zeros(self._shape, bool)
-        room[top : bottom + 1, left : right + 1] = True
-        return room
-
-    def _work_mask(self, prior: Mask | None) -> Mask:
-        if prior is None:
-            return np.zeros(self._shape, bool)
-        return np.asarray(_shrink(prior[np.newaxis].astype(np.float32), self._factor)[0] >= 0.5)
-
-    def _finish(self, mask: Mask, start: Mask, prior: Mask | None, prompts: Sequence[PromptAction]) -> Mask:
-        """The working mask on the view's own pixels; what nobody changed stays as it was painted."""
-        full = self._enlarge(mask)
-        if prior is not None:
-            same = self._enlarge(mask == start, smooth=False)
-            full = np.where(same, prior, full)
-        for prompt in prompts:
-            if isinstance(prompt, Click):
-                full[self._view.pixel_of(prompt.x, prompt.y)] = prompt.positive
-        return full
-
-    def _enlarge(self, mask: Mask, smooth: bool = True) -> Mask:
-        height, width = self._view.shape
-        large = np.repeat(np.repeat(mask, self._factor, axis=0), self._factor, axis=1)[:height, :width]
-        if self._factor == 1 or not smooth:
-            return np.asarray(large)
-        soft = ndi.uniform_filter(large.astype(np.float32), 2 * self._factor - 1)
-        return np.asarray(soft >= 0.5)
-
-    def _score(self, mask: Mask, prompts: int) -> float:
-        box = bounding_box(mask)
-        if box is None:
-            return 0.0
-        window = tuple(slice(max(s.start - 3, 0), s.stop + 3) for s in box)
-        near = mask[window]
-        rim = near & ~ndi.binary_erosion(near, border_value=1)
-        if not rim.any():
-            return 0.0
-        area = int(np.count_nonzero(near))
-        measures = (
-            float(np.mean(np.asarray(self._step)[window][rim] > 12 * self._floor)),
-            min(1.0, 4 * np.pi * area / int(np.count_nonzero(rim)) ** 2),
-            float(np.sqrt(area / mask.size)),
-            min(prompts, 5) / 5,
-            1.0,
-        )
-        return float(np.clip(sum(m * w for m, w in zip(measures, _SCORE_WEIGHTS, strict=True)), 0.0, 1.0))
+    def _room(self, box: Box) -> Region:
+        top, left = self._view.pixel_of(box.x0, box.y0)
+        bottom, right = self._view.pixel_of(box.x1, box.y1)
+        return Region(top, left, bottom + 1, right + 1)
 
 
 def build() -> EmbeddedSegmenter:
-    """The embedded click tool; it takes no options."""
-    return EmbeddedSegmenter()
+    """The embedded click tool with its weights from ``resources/``; it takes no options.
+
+    Raises BackendError where the weights are missing.
+    """
+    import onnxruntime
+
+    try:
+        weights = resource(WEIGHTS).read_bytes()
+    except OSError as error:
+        raise BackendError(
+            f"The weights of the embedded click tool are missing ({WEIGHTS}). Install the package again, or choose "
+            "--segmenter geodesic, which needs none."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # the same answer on every machine, and no rush
+    return EmbeddedSegmenter(onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"]))
 
 
-def _channels(image: NDArray[Any], modality: str) -> Field:
-    """(C, H, W) with outliers clipped and unit spread: grey, or brightness and two colour differences."""
+# -- pure parts --------------------------------------------------------------------------------------------
+
+
+def _images(image: NDArray[Any], modality: str) -> list[Image.Image]:
+    """The view's channels (one or three) as finite 32-bit images."""
     values = image.astype(np.float32)
     if not np.isfinite(values).all():
         finite = values[np.isfinite(values)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    if values.ndim == 3:
-        red, green, blue = values[..., 0], values[..., 1], values[..., 2]
-        stack = np.stack([(red + green + blue) / 3, 0.7 * (red - blue), 0.5 * (2 * green - red - blue)])
-    else:
-        stack = values[np.newaxis]
-    for channel in stack:
-        if modality == "CT":  # soft tissue counts in full, lung against air a little, metal not at all
-            np.clip(channel, -1024, 500, out=channel)
-            channel[channel < -250] = -250 + _LUNG_WEIGHT * (channel[channel < -250] + 250)
-        else:
-            np.clip(channel, *np.percentile(channel[::2, ::2], (0.5, 99.5)), out=channel)
-    spread = float(stack.std())
-    return np.asarray(stack / np.float32(spread if spread > 0 else 1.0), np.float32)
+    if modality == "CT":  # below air there is only the scanner's padding
+        np.clip(values, -1100, 3100, out=values)
+    planes = [values] if values.ndim == 2 else [values[..., n] for n in range(3)]
+    return [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
 
 
-def _shrink(stack: Field, factor: int) -> Field:
-    """(C, H, W) averaged over blocks of ``factor`` pixels."""
-    if factor == 1:
-        return stack
-    height, width = stack.shape[1:]
-    rows, columns = -(-height // factor), -(-width // factor)
-    padded = np.pad(stack, ((0, 0), (0, rows * factor - height), (0, columns * factor - width)), mode="edge")
-    blocks = padded.reshape(stack.shape[0], rows, factor, columns, factor)
-    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32))
+def _close_side(region: Region) -> int:
+    """The network's pixels for a region: as many as it has, within limits."""
+    return int(np.clip(-(-max(region.shape) // STEP) * STEP, _LEAST_CLOSE, _CLOSE))
+
+
+def _last_box(prompts: Sequence[PromptAction]) -> Box | None:
+    return next((p for p in reversed(prompts) if isinstance(p, Box)), None)
+
+
+def _outgrown(answer: _Answer, view: Region) -> bool:
+    """Whether the mask reaches an edge of its region that isn't the view's."""
+    mask, region = answer.probability > 0.5, answer.region
+    return bool(
+        (region.top > view.top and mask[0].any())
+        or (region.bottom < view.bottom and mask[-1].any())
+        or (region.left > view.left and mask[:, 0].any())
+        or (region.right < view.right and mask[:, -1].any())
+    )
+
+
+def _clicked_parts(mask: Mask, clicks: dict[Pixel, bool]) -> Mask:
+    """The connected parts with a positive click; where no click lies in any, all but the smallest."""
+    parts, count = ndi.label(mask)
+    if count < 2:
+        return mask
+    keep = np.zeros(count + 1, bool)
+    for pixel, positive in clicks.items():
+        keep[parts[pixel]] |= positive
+    keep[0] = False
+    if not keep.any():
+        sizes = np.bincount(parts.reshape(-1))
+        keep = sizes >= _CRUMB * sizes[1:].max()
+        keep[0] = False
+    return np.asarray(keep[parts])
+
+
+def _kept(mask: Mask, prior: Mask, clicks: dict[Pixel, bool], reach: float) -> Mask:
+    """A painted mask with only those changes that a click asks for: they touch one that disagrees with it."""
+    asked = [pixel for pixel, positive in clicks.items() if prior[pixel] != positive]
+    result = prior.copy()
+    if not asked:
+        return result
+    for positive in (True, False):
+        changes = (mask & ~prior) if positive else (prior & ~mask)
+        parts, _ = ndi.label(changes)
+        wanted = {int(parts[p]) for p in asked if clicks[p] == positive}
+        result[np.isin(parts, [n for n in wanted if n])] = positive
+    return result
+
+
+def _honoured(mask: Mask, clicks: dict[Pixel, bool], reach: float) -> Mask:
+    """The mask with each click's pixel, and a little round it, on the click's side; the last word on a pixel counts."""
+    radius = int(np.ceil(reach))
+    for (row, column), positive in clicks.items():
+        if mask[row, column] == positive:
+            continue
+        top, left = max(0, row - radius), max(0, column - radius)
+        near = mask[top : row + radius + 1, left : column + radius + 1]
+        rows, columns = np.ogrid[top : top + near.shape[0], left : left + near.shape[1]]
+        near[(rows - row) ** 2 + (columns - column) ** 2 <= reach**2] = positive
+    for pixel, positive in clicks.items():
+        mask[pixel] = positive
+    return mask

@@ -13,16 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_ibisagent.agent.autosave import Autosave
+from napari_ibisagent.agent.carry import asks_for_volume, early_end
 from napari_ibisagent.agent.checks import side_warning
+from napari_ibisagent.agent.commit import lost_in_keeping
 from napari_ibisagent.agent.stop import Limits, turns_of
 from napari_ibisagent.agent.store import Store
 from napari_ibisagent.core.actions import Click, PromptAction
+from napari_ibisagent.core.carrying import End, Extent
 from napari_ibisagent.core.episode import (
     Accepted,
     Author,
@@ -81,6 +83,7 @@ class Desk(QObject):  # type: ignore[misc]
         self.layers = ScanLayers(viewer, image, scan, self)
         self.store: Store | None = None
         self.review, self.steps, self.positive = True, 20, True
+        self.extent = Extent.SLICE
         self.in_front = False
         sides = {plane: pixel_mm_of(scan.volume, plane) for plane in Plane}
         self._area = {plane: None if side is None else side**2 for plane, side in sides.items()}
@@ -129,8 +132,10 @@ class Desk(QObject):  # type: ignore[misc]
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Steps done and at most to do, (0, 0) while that isn't known."""
+        """Steps or slices done and at most to do, (0, 0) while that isn't known."""
         episode = self.episode
+        if episode is not None and episode.carrying is not None and episode.under_way:
+            return len(episode.carrying.slices), episode.carrying.last - episode.carrying.first
         if episode is None or not episode.located or self._limit in (0, _REVIEW_LIMIT):
             return 0, 0
         return turns_of(episode), self._limit
@@ -192,6 +197,7 @@ class Desk(QObject):  # type: ignore[misc]
         self.store.subscribe(self._changed)
         self.layers.prepare()
         self._changed(Session(), self.store.session)
+        self._end_carrying("The program was ended in the middle of it.")
         self._tell_backends()
         self._go_to_episode()
 
@@ -206,14 +212,29 @@ class Desk(QObject):  # type: ignore[misc]
     # -- asking and the gate -----------------------------------------------------------------------------
 
     def ask(self, prompt: str) -> None:
-        """Begins an episode for a sentence; the policy chooses the slice on the plane that is shown."""
+        """Begins an episode for a sentence; the policy chooses the slice on the plane that is shown.
+
+        The whole volume is done where that was chosen, or where the sentence asks for it.
+        """
         store = self.store
         if store is None:
             return
         self._leave_episode()
         plane, index = self._place()
-        store.record(Prompted(prompt, plane, index, view_of(store.volume, plane, index).shape, located=False))
+        sentence, whole = asks_for_volume(prompt)
+        extent = Extent.VOLUME if whole else self.extent
+        shape = view_of(store.volume, plane, index).shape
+        store.record(Prompted(sentence, plane, index, shape, located=False, extent=extent))
         self._run()
+
+    def carry(self) -> None:
+        """Carries the mask on the table through the volume, slice by slice."""
+        if self.store is None or self.episode is None or "carry" not in self.can():
+            return
+        self._leave_run()
+        self._tell_backends()
+        self.player.carry(self.episode)
+        self.changed.emit()
 
     def accept(self) -> None:
         """The proposal goes to the tool. What the user can't see is shown first."""
@@ -281,7 +302,11 @@ class Desk(QObject):  # type: ignore[misc]
         if self.store is None or not (self.running or (self.episode is not None and self.episode.waits)):
             return
         waits = self.episode is not None and self.episode.waits
-        if self.player.drop() or waits:
+        at_work = self.player.drop()
+        if self._end_carrying("Cancelled by the user."):
+            self.changed.emit()
+            return
+        if waits or (at_work and self.episode is not None and self.episode.outcome is None):
             self.store.record(Terminated(Outcome.CANCELLED, "Cancelled by the user."))
         else:
             self.store.settle()  # the tool alone was at work
@@ -394,18 +419,23 @@ class Desk(QObject):  # type: ignore[misc]
             return
         if number in (-1, len(store.session.episodes) - 1):
             self._leave_run()
-        episode = store.session.episodes[number]
+        episode, before = store.session.episodes[number], store.session
         row = self._try(lambda: store.keep(number, into=into, as_new=as_new))
         if row is not None:
-            kept = int(np.count_nonzero(store.session.patches_of(row.value)[-1].mask.array()))
-            wanted = int(np.count_nonzero(store.view(episode).to_native(episode.mask_array())))
-            if kept < wanted:
-                lost = f"{wanted - kept} of its {wanted} voxels stay with other objects, by the overlap rule."
+            lost = lost_in_keeping(before, store.session, episode, store.volume, row.value)
+            if lost:
                 self._say("kept", f"{row.name} was kept; {lost}", Tone.CARE)
             view, target = store.view(episode), store.target_of(row.value)
             side = side_warning(store.volume, view, view.to_native(episode.mask_array()), target)
             if side is not None:
                 self._say("side", f"{row.name} was kept. {side}", Tone.CARE)
+
+    def go_to_slice(self, card: Card, index: int) -> None:
+        """Shows another slice of the plane that a card is about."""
+        if 0 <= card.episode < len(self.session.episodes):
+            self.shown = None
+            self.layers.go_to(self.session.episodes[card.episode].plane, index)
+            self.changed.emit()
 
     def with_store(self, deed: Callable[[Store], Any]) -> None:
         """A change of the object table; a refusal is told to the user."""
@@ -498,7 +528,9 @@ class Desk(QObject):  # type: ignore[misc]
 
     def _ended(self, problem: str, agent_next: bool) -> None:
         if problem and self.store is not None:
-            if self.player.asks_agent and self.episode is not None:
+            if self.episode is not None and self.episode.under_way:
+                self._end_carrying(problem, End.FAILED)
+            elif self.player.asks_agent and self.episode is not None:
                 self.store.record(Failed(problem))
             else:
                 self.store.settle()
@@ -524,9 +556,34 @@ class Desk(QObject):  # type: ignore[misc]
         if self.store is not None and self.episode is not None:
             if not self.episode.located and self.episode.outcome is None:
                 self.store.record(Terminated(Outcome.CANCELLED, "You went on to something else."))
-            else:
+            elif not self._end_carrying("You went on to something else."):
                 self.store.settle()
         return running
+
+    def _end_carrying(self, why: str, how: End = End.CANCELLED) -> bool:
+        """Ends what was being carried through the volume; the slices done stay. Says whether there was anything."""
+        episode = self.episode
+        if self.store is None or episode is None or not episode.under_way:
+            return False
+        self.store.record(early_end(episode, why, how))
+        return True
+
+    def _take_carried(self, place: tuple[Plane, int]) -> None:
+        """The user's hand falls on a slice that the mask was carried to: the whole is kept as an object, and that
+        slice of it put on the table, so that nothing of the rest is lost."""
+        store, episode = self.store, self.episode
+        if store is None or episode is None or episode.carrying is None:
+            return
+        if place[0] is not episode.plane or episode.carrying.on(place[1]) is None:
+            return
+        if episode.kept_as is None:
+            self.keep()
+        value = None if self.episode is None else self.episode.kept_as
+        if value is None:
+            return  # it was refused, and the user heard why
+        self._try(lambda: store.correct(value, place))
+        name = store.session.object_of(value).name
+        self._say("carried", f"All slices were kept as {name}, so that you can correct slice {place[1]}.", Tone.NEUTRAL)
 
     def _leave_episode(self) -> None:
         """Ends the current episode where it is still open."""
@@ -553,6 +610,7 @@ class Desk(QObject):  # type: ignore[misc]
         episode = self.episode
         if episode is not None and episode.waits and (episode.plane, episode.index) != place:
             self._leave_episode()
+        self._take_carried(place)
         began = store.begin_by_hand(*place)
         return running and not began
 
@@ -587,6 +645,7 @@ class Desk(QObject):  # type: ignore[misc]
         if self.store is None:
             return
         self.player.drop()
+        self._end_carrying("You went back before it was over.")
         self.shown = None
         self._try(lambda: move(self.store) if self.store is not None else None)
         self._go_to_episode()

@@ -64,7 +64,7 @@ class Front:
     """What the dock shows besides conversation and objects.
 
     scans: names of the open scans; scan: which one is worked on, -1: none. done, limit: steps of the run.
-    can: the intents that can be done now.
+    whole: the next request is about the whole volume. can: the intents that can be done now.
     """
 
     scans: tuple[str, ...] = ()
@@ -84,6 +84,7 @@ class Front:
     hint: str = "Open a scan first."
     tool: Tool = Tool.NONE
     positive: bool = True
+    whole: bool = False
     can: frozenset[str] = frozenset()
 
 
@@ -96,6 +97,7 @@ class Dock(QWidget):  # type: ignore[misc]
     segmenter_chosen = Signal(str)
     review_chosen = Signal(bool)
     steps_chosen = Signal(int)
+    extent_chosen = Signal(bool)  # whether a request is about the whole volume
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -126,11 +128,13 @@ class Dock(QWidget):  # type: ignore[misc]
             "pause": QPushButton(label("pause", "Halt")),
             "cancel": QPushButton(label("cancel", "Cancel")),
             "send": _icon_button("Send (Enter)"),
+            "whole": _icon_button("Whole volume: the slice that shows most, then all others, slice by slice"),
             **{name: _icon_button(label(name, words), short(name)) for name, _, words in (*_TOOLS, *_DEEDS)},
             "sign": _icon_button(label("flip", "Your next click"), short("flip")),
         }
         for name, *_ in _TOOLS:
             self.buttons[name].setCheckable(True)
+        self.buttons["whole"].setCheckable(True)
         self._lay_out()
         self._connect()
         self.set_look(self._look)
@@ -163,7 +167,7 @@ class Dock(QWidget):  # type: ignore[misc]
             self.steps.blockSignals(False)
         self._show_run(front)
         for name, button in self.buttons.items():
-            if name not in ("send", "sign", "help"):
+            if name not in ("send", "whole", "sign", "help"):
                 button.setEnabled(name in front.can)
         for name, *_ in _TOOLS:
             self.buttons[name].setChecked(front.tool == name)
@@ -172,6 +176,7 @@ class Dock(QWidget):  # type: ignore[misc]
         self.composer.setEnabled(front.ready)
         self.buttons["send"].setEnabled(front.ready)
         self.buttons["sign"].setEnabled(front.ready)
+        self.buttons["whole"].setChecked(front.whole)
         self.composer.set_hint(front.hint)
 
     def set_look(self, look: Look) -> None:
@@ -179,7 +184,7 @@ class Dock(QWidget):  # type: ignore[misc]
         self._look = look
         self.conversation.set_look(look)
         self.objects.set_look(look)
-        for name, picture, _ in (*_TOOLS, *_DEEDS):
+        for name, picture, _ in (*_TOOLS, *_DEEDS, ("whole", "volume", "")):
             made = icon(picture, look.text)
             dim = icon(picture, mix(look.background, look.text, 0.3))
             made.addPixmap(dim.pixmap(_ICON, _ICON), QIcon.Mode.Disabled)
@@ -268,8 +273,9 @@ class Dock(QWidget):  # type: ignore[misc]
         tools.addStretch(1)
         for name, *_ in _DEEDS:
             tools.addWidget(self.buttons[name])
-        writing = _row(self.composer, self.buttons["send"])
-        writing.setAlignment(self.buttons["send"], Qt.AlignmentFlag.AlignBottom)
+        writing = _row(self.composer, self.buttons["whole"], self.buttons["send"])
+        for name in ("whole", "send"):
+            writing.setAlignment(self.buttons[name], Qt.AlignmentFlag.AlignBottom)
         upper = QWidget()
         column = _column(upper)
         for part in (self.scan, backends, self.reason, modes):
@@ -293,6 +299,8 @@ class Dock(QWidget):  # type: ignore[misc]
         for name, button in self.buttons.items():
             if name == "send":
                 button.clicked.connect(self.composer.send)
+            elif name == "whole":
+                button.clicked.connect(self.extent_chosen)
             else:
                 intent = "flip" if name == "sign" else name
                 button.clicked.connect(lambda _=False, intent=intent: self.wanted.emit(intent))

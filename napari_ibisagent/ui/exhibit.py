@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_ibisagent.core.actions import Action, Box, Click
+from napari_ibisagent.core.carrying import Carried
 from napari_ibisagent.core.episode import Author, Episode, PackedMask
 from napari_ibisagent.core.session import Session
 from napari_ibisagent.core.view import Plane
@@ -30,12 +31,16 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """A slice with what is drawn on it. ``mask`` (H, W) of the view, or None."""
+    """A slice with what is drawn on it. ``mask`` (H, W) of the view, or None.
+
+    ``carried``: the other slices of the plane that the mask was carried to.
+    """
 
     plane: Plane
     index: int
     mask: PackedMask | None
     marks: tuple[Mark, ...] = ()
+    carried: tuple[Carried, ...] = ()
 
     @property
     def proposed(self) -> tuple[Mark, ...]:
@@ -59,7 +64,8 @@ def exhibit_of(session: Session, shown: Shown | None) -> Exhibit | None:
     if current.kept_as is not None and current.pending is None:
         return Exhibit(current.plane, current.index, None)
     marks = _marks(current, len(current.steps)) + _proposed(current)
-    return Exhibit(current.plane, current.index, current.mask, marks)
+    carried = () if current.carrying is None else current.carrying.slices
+    return Exhibit(current.plane, current.index, current.mask, marks, carried)
 
 
 def _marks(episode: Episode, count: int) -> tuple[Mark, ...]:

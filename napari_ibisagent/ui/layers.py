@@ -21,6 +21,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ibisagent.core.actions import Box, Click
 from napari_ibisagent.core.episode import Author
+from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.session import Session, labels_of
 from napari_ibisagent.core.view import AXES, Plane, View, slice_of, view_of
 from napari_ibisagent.ui import drawing
@@ -48,6 +49,8 @@ class ScanLayers(QObject):  # type: ignore[misc]
         self._layers: dict[str, Layer] = {}
         self._drawing = False
         self._drawn: tuple[Plane, int] | None = None
+        # The other slices that are drawn, each with its mask; None: something else lies there, to be drawn over.
+        self._carried: dict[tuple[Plane, int], PackedMask | None] = {}
         self._exhibit: Exhibit | None = None
         self._hidden: set[str] = set()
         self._busy = 0
@@ -189,6 +192,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
     def redraw(self) -> None:
         """Draws the same again, over what a person has painted."""
         exhibit, self._exhibit = self._exhibit, None
+        self._carried = dict.fromkeys(self._carried)
         self._stroking = False
         self.show_exhibit(exhibit)
 
@@ -286,13 +290,15 @@ class ScanLayers(QObject):  # type: ignore[misc]
         there = self._there()
         with self._own_hand():
             if _WORKING in there and self._drawn is not None:
-                slice_of(there[_WORKING].data, *self._drawn)[...] = 0
+                for place in (self._drawn, *self._carried):
+                    slice_of(there[_WORKING].data, *place)[...] = 0
                 there[_WORKING].refresh(thumbnail=False, extent=False)
             if _CLICKS in there:
                 there[_CLICKS].data = np.empty((0, 3))
             if _BOXES in there:
                 there[_BOXES].data = []
         self._drawn = None
+        self._carried = {}
 
     def _draw_mask(self, exhibit: Exhibit, view: View) -> None:
         if exhibit.mask is None and _WORKING not in self._there():
@@ -300,10 +306,23 @@ class ScanLayers(QObject):  # type: ignore[misc]
         layer = self._need(_WORKING, show=exhibit.mask is not None)
         if self._drawn is not None and self._drawn != (exhibit.plane, exhibit.index):
             slice_of(layer.data, *self._drawn)[...] = 0
+            self._carried.pop(self._drawn, None)
+        self._draw_carried(layer, exhibit)
         native = view.to_native(exhibit.mask.array()) if exhibit.mask else np.zeros(view.native, bool)
         slice_of(layer.data, exhibit.plane, exhibit.index)[...] = native
         self._drawn = (exhibit.plane, exhibit.index)
         layer.refresh(thumbnail=False, extent=False)
+
+    def _draw_carried(self, layer: Any, exhibit: Exhibit) -> None:
+        """The slices that the mask was carried to; only those that differ from what is drawn."""
+        wanted = {(exhibit.plane, done.index): done.mask for done in exhibit.carried}
+        for place in self._carried.keys() - wanted.keys():
+            slice_of(layer.data, *place)[...] = 0
+        for place, mask in wanted.items():
+            if self._carried.get(place) != mask:
+                view = view_of(self._scan.volume, *place)
+                slice_of(layer.data, *place)[...] = view.to_native(mask.array())
+        self._carried = dict(wanted)
 
     def _draw_marks(self, exhibit: Exhibit, view: View) -> None:
         clicks = _clicks_of(exhibit)
@@ -345,7 +364,8 @@ class ScanLayers(QObject):  # type: ignore[misc]
             _CLICKS: lambda: drawing.clicks_layer(**attributes),
         }
         layer = make[key]()
-        self._drawn = None if key == _WORKING else self._drawn
+        if key == _WORKING:
+            self._drawn, self._carried = None, {}
         # A new layer becomes the active one; its own keys (A selects all points) would hide the gate's.
         active = self._viewer.layers.selection.active
         self._viewer.layers.insert(self._place_of(key), layer)
@@ -392,6 +412,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
     def _empty(self, key: str, layer: Any) -> None:
         if key in (_LABELS, _WORKING):
             layer.data = np.zeros(self._scan.volume.shape, np.uint8)
+            self._carried = {} if key == _WORKING else self._carried
         else:
             layer.data = np.empty((0, 3)) if key == _CLICKS else []
         self._show(layer)
@@ -468,6 +489,8 @@ class ScanLayers(QObject):  # type: ignore[misc]
             layer.data[...] = 0
             self.redraw()
             return
+        if place in self._carried:
+            self._carried[place] = None
         plane, index = place
         native = np.array(slice_of(layer.data, plane, index)) != 0
         if layer.n_edit_dimensions > 2:
@@ -487,4 +510,5 @@ def _boxes_of(exhibit: Exhibit | None) -> list[Mark]:
 
 
 def _same_mask(one: Exhibit, other: Exhibit) -> bool:
-    return (one.plane, one.index, one.mask) == (other.plane, other.index, other.mask)
+    mine, others = (one.plane, one.index, one.mask), (other.plane, other.index, other.mask)
+    return mine == others and one.carried == other.carried

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from napari_ibisagent.agent.autosave import Earlier
+from napari_ibisagent.agent.carry import may_be_carried
 from napari_ibisagent.agent.checks import quality_warnings, side_warning
 from napari_ibisagent.agent.store import Store
 from napari_ibisagent.core.episode import Episode, Outcome
 from napari_ibisagent.core.target import Side
 from napari_ibisagent.ui.cards import Button, Card, Kind, Tone
 from napari_ibisagent.ui.exhibit import Shown
+from napari_ibisagent.ui.through import progress_words
 
 _ALWAYS = frozenset(("point", "box", "brush", "erase", "lasso", "place", "write"))
 _GATE = frozenset(("accept", "reject", "nudge_up", "nudge_down", "nudge_left", "nudge_right", "cancel"))
@@ -19,6 +21,8 @@ def status_of(episode: Episode | None, running: bool, shown: Shown | None) -> st
     if shown is not None:
         return f"You look back at step {shown.step}. A click on the newest card leads back."
     if running:
+        if episode is not None and episode.carrying is not None and episode.under_way:
+            return f"Carrying through the volume: {progress_words(episode.carrying)}…"
         if episode is not None and not episode.located:
             return "Looking for the slice…"
         for_tool = episode is not None and episode.pending is not None
@@ -46,8 +50,10 @@ def possible(store: Store | None, running: bool) -> frozenset[str]:
     found |= {"reset"} if has_mask or episode.prompts else set()
     found |= {"keep"} if has_mask and episode.kept_as is None else set()
     lost = episode.outcome is Outcome.NOT_FOUND and not has_mask
-    may_go_on = episode.prompt and episode.kept_as is None and not lost and not running
+    may_go_on = episode.prompt and episode.kept_as is None and not lost and not running and episode.carrying is None
     found |= {"go_on"} if may_go_on else set()
+    may_carry = not running and episode.carrying is None and has_mask and may_be_carried(episode, store.volume.shape)
+    found |= {"carry"} if may_carry else set()
     return frozenset(found)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_ibisagent import registry
 from napari_ibisagent.agent import plays
 from napari_ibisagent.agent.stop import Limits
 from napari_ibisagent.core.episode import Episode, Located
@@ -29,7 +30,8 @@ class Player(QObject):  # type: ignore[misc]
 
     def __init__(self, volume: Volume, backends: Backends, lock: threading.Lock, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.policy = self.segmenter = "embedded"
+        self.policy, self.segmenter = registry.DEFAULT_POLICY, registry.DEFAULT_SEGMENTER
+        self.propagator = "neighbour"
         self.asks_agent = False
         self._volume = volume
         self._backends = backends
@@ -69,6 +71,10 @@ class Player(QObject):  # type: ignore[misc]
         """Step ``number`` (from 1) is taken out; the tool computes the later ones again."""
         self._start(lambda _: plays.delete(episode, self._studio_now(), number), agent=False)
 
+    def carry(self, episode: Episode) -> None:
+        """The mask on the table is carried through the volume."""
+        self._start(lambda ears: plays.carry_on(episode, self._studio_now(), ears), agent=False)
+
     def drop(self) -> bool:
         """Ends what runs and hears nothing more of it; says whether the agent was at work."""
         at_work = self.running and (self.asks_agent or self._agent_next)
@@ -88,7 +94,8 @@ class Player(QObject):  # type: ignore[misc]
         chosen = (self.policy, self.segmenter)
         if self._studio is None or self._studio[0] != chosen:
             policy, tool = self._backends.get("policies", chosen[0]), self._backends.get("segmenters", chosen[1])
-            self._studio = (chosen, plays.Studio(self._volume, policy, tool))
+            propagator = self._backends.get("propagators", self.propagator)
+            self._studio = (chosen, plays.Studio(self._volume, policy, tool, propagator))
         return self._studio[1]
 
     def _happened(self, event: Any) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypedDict
 
 import numpy as np
 
 from napari_ibisagent.agent.commit import BY_HAND
 from napari_ibisagent.core.actions import Action, Box, Click, Revert
+from napari_ibisagent.core.carrying import Extent
 from napari_ibisagent.core.episode import Author, Episode, Outcome, PackedMask, Step, Verdict
 from napari_ibisagent.core.session import Session
+from napari_ibisagent.core.view import AXES
 from napari_ibisagent.ui.cards import Button, Card, Kind, Tone
 from napari_ibisagent.ui.exhibit import Shown
 from napari_ibisagent.ui.keys import label
+from napari_ibisagent.ui.through import through_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,14 @@ def signs_of(actions: tuple[Action, ...]) -> tuple[str, ...]:
     return tuple(found) or ("✎",)
 
 
+class _Ending(TypedDict):
+    """The parts of a closing card that say what became of the mask and what can be done with it."""
+
+    facts: tuple[str, ...]
+    buttons: tuple[Button, ...]
+    menu: tuple[Button, ...]
+
+
 # -- the cards of an episode ---------------------------------------------------------------------------------
 
 
@@ -86,13 +98,19 @@ def _episode_cards(session: Session, episode: Episode, number: int, newest: bool
         cards.append(_proposal(episode, number, scene.running))
     if episode.outcome is not None:
         cards.append(_outcome(session, episode, number))
-    elif newest and not scene.running and episode.pending is None:
+    elif newest and episode.pending is None and (not scene.running or episode.carrying is not None):
         cards.append(_your_turn(session, episode, number))
+    keeping = (*_closing_buttons(session, episode), *_homes(session, episode))
+    running = newest and scene.running
+    through = through_card(episode, number, running=running, facts=_kept(session, episode), closing=keeping[:1])
+    if through is not None:
+        cards.append(replace(through, menu=(*keeping[1:], *through.menu)))
     return cards
 
 
 def _sentence(episode: Episode, number: int, newest: bool, scene: Scene) -> Card:
-    facts = (f"{episode.plane} slice {episode.index}",) if episode.located else ("looking for the slice",)
+    facts = [f"{episode.plane} slice {episode.index}" if episode.located else "looking for the slice"]
+    facts += ["then the whole volume"] if episode.extent is Extent.VOLUME else []
     menu = [] if not episode.prompt else [Button("ask_again", "Ask again", "Puts the sentence into the composer.")]
     if newest and episode.steps:
         menu += [Button("branch", "Branch from here", "Goes back to before the first step; nothing is lost.")]
@@ -104,7 +122,7 @@ def _sentence(episode: Episode, number: int, newest: bool, scene: Scene) -> Card
         Tone.USER,
         number,
         0,
-        facts=facts,
+        facts=tuple(facts),
         menu=tuple(menu),
         current=scene.shown == Shown(number, 0),
     )
@@ -237,9 +255,7 @@ def _outcome(session: Session, episode: Episode, number: int) -> Card:
         number,
         len(episode.steps),
         title=title,
-        facts=_kept(session, episode),
-        buttons=_closing_buttons(session, episode),
-        menu=_homes(session, episode),
+        **_ending_of(session, episode),
     )
 
 
@@ -253,10 +269,19 @@ def _your_turn(session: Session, episode: Episode, number: int) -> Card:
         number,
         len(episode.steps),
         title="Your turn",
-        facts=_kept(session, episode),
-        buttons=_closing_buttons(session, episode),
-        menu=_homes(session, episode),
+        **_ending_of(session, episode),
     )
+
+
+def _ending_of(session: Session, episode: Episode) -> _Ending:
+    """What can be done with the mask at the end; once it was carried that stands on the card behind."""
+    if episode.carrying is not None:
+        return {"facts": (), "buttons": (), "menu": ()}
+    return {
+        "facts": _kept(session, episode),
+        "buttons": _closing_buttons(session, episode),
+        "menu": _homes(session, episode),
+    }
 
 
 def _homes(session: Session, episode: Episode) -> tuple[Button, ...]:
@@ -273,13 +298,22 @@ def _closing_buttons(session: Session, episode: Episode) -> tuple[Button, ...]:
     newest = session.episode is episode
     if has_mask and episode.kept_as is None:
         words = label("keep", "Keep as object") if newest else "Keep as object"
-        buttons.append(Button("keep", words, "Puts the mask into the object table."))
+        tip = "Puts the mask into the object table." if episode.carrying is None else "Puts all its slices there."
+        buttons.append(Button("keep", words, tip))
     lost = episode.outcome is Outcome.NOT_FOUND and not has_mask
     if newest and lost:
         buttons.append(Button("point", label("point", "Click it yourself"), "Your clicks make the mask."))
-    if newest and not lost and episode.prompt and episode.kept_as is None:
+    if newest and not lost and episode.prompt and episode.kept_as is None and episode.carrying is None:
         buttons.append(Button("go_on", label("go_on", "Go on"), "The agent goes on from here."))
+    if newest and has_mask and episode.carrying is None and _is_deep(session, episode):
+        tip = "Slice by slice outwards from this one, until the end of the organ."
+        buttons.append(Button("carry", "Carry through the volume", tip))
     return tuple(buttons)
+
+
+def _is_deep(session: Session, episode: Episode) -> bool:
+    """Whether the scan has other slices in the episode's plane."""
+    return session.scan is not None and session.scan.shape[AXES[episode.plane][0]] > 1
 
 
 def _kept(session: Session, episode: Episode) -> tuple[str, ...]:

@@ -21,12 +21,13 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QMainWindow
 
+from napari_ibisagent import registry
+from napari_ibisagent.core.carrying import Extent
 from napari_ibisagent.core.episode import Episode
 from napari_ibisagent.core.errors import IbisError
-from napari_ibisagent.core.knowledge import read_knowledge
 from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.io.knowledge import load_knowledge
 from napari_ibisagent.io.protect import check_folder
-from napari_ibisagent.io.resources import resource
 from napari_ibisagent.ui.backends import Backends
 from napari_ibisagent.ui.bridge import Bridge
 from napari_ibisagent.ui.canvas import Mouse, Tool
@@ -41,6 +42,7 @@ from napari_ibisagent.ui.orientation import Compass
 from napari_ibisagent.ui.scan import Scan, scan_of
 from napari_ibisagent.ui.settings import Autosave, Settings, StartMode, read_settings
 from napari_ibisagent.ui.story import note
+from napari_ibisagent.ui.through import GO_TO
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -49,7 +51,7 @@ EXAMPLES = ["segment the left kidney", "which organ clears old red blood cells?"
 _FORMATS = "Labels (*.nii.gz *.nii *.nrrd *.seg.nrrd *.mha *.png *.tif)"
 # A layer may be shown, hidden or removed only so long after another one was removed: see ``layers``.
 _AFTER_REMOVAL_MS = 80
-_NEED_LEAVE = frozenset(("go_on", "reset", "undo", "redo", "keep", "place"))
+_NEED_LEAVE = frozenset(("go_on", "carry", "reset", "undo", "redo", "keep", "place"))
 _PAINT_MODES = {Tool.BRUSH: "paint", Tool.ERASE: "erase", Tool.LASSO: "polygon"}
 
 
@@ -72,8 +74,8 @@ class IbisWidget(Dock):
         self._help: HelpPopup | None = None
         self._settings = self._read_settings()
         self._choice = Front(
-            policy="embedded",
-            segmenter="embedded",
+            policy=registry.DEFAULT_POLICY,
+            segmenter=registry.DEFAULT_SEGMENTER,
             review=self._settings.mode is StartMode.REVIEW,
             steps=self._settings.steps,
         )
@@ -137,7 +139,7 @@ class IbisWidget(Dock):
             self._use_tool(Tool.NONE)
             by_hand = desk.episode is not None and not desk.episode.prompt
             desk.keep(into=self.objects.current_value() if by_hand else None)
-        elif intent in ("accept", "flip", "go_on", "cancel", "place", "reset", "undo", "redo"):
+        elif intent in ("accept", "flip", "go_on", "carry", "cancel", "place", "reset", "undo", "redo"):
             getattr(desk, intent)()
 
     def ask(self, sentence: str) -> None:
@@ -161,8 +163,11 @@ class IbisWidget(Dock):
             desk.keep(content, into=int(intent.removeprefix("keep_into:")))
         elif intent == "keep_new":
             desk.keep(content, as_new=True)
+        elif intent.startswith(GO_TO):
+            desk.go_to_slice(content, int(intent.removeprefix(GO_TO)))
         elif intent == "ask_again":
-            self.composer.setPlainText(content.text)
+            whole = desk.session.episodes[content.episode].extent is Extent.VOLUME
+            self.composer.setPlainText(f"{content.text} in the whole volume" if whole else content.text)
             self.composer.setFocus(Qt.FocusReason.OtherFocusReason)
         elif intent in ("show", "branch", "delete", "work_on", "keep"):
             getattr(desk, intent)(content)
@@ -197,6 +202,12 @@ class IbisWidget(Dock):
             desk.set_review(review)
         self.refresh()
 
+    def _choose_extent(self, whole: bool) -> None:
+        self._choice = replace(self._choice, whole=whole)
+        for desk in self._desks:
+            desk.extent = Extent.VOLUME if whole else Extent.SLICE
+        self.refresh()
+
     def _choose_steps(self, steps: int) -> None:
         self._choice = replace(self._choice, steps=steps)
         for desk in self._desks:
@@ -223,6 +234,7 @@ class IbisWidget(Dock):
         desk.steps = self._choice.steps
         desk.use(self._choice.policy, self._choice.segmenter)
         desk.set_review(self._choice.review)
+        desk.extent = Extent.VOLUME if self._choice.whole else Extent.SLICE
         desk.changed.connect(self._changed)
         desk.player.thinking.connect(partial(self._thinking, desk))
         desk.player.silent.connect(partial(self._silent, desk))
@@ -396,6 +408,7 @@ class IbisWidget(Dock):
         self.scan_chosen.connect(self._choose_scan)
         self.review_chosen.connect(self._choose_review)
         self.steps_chosen.connect(self._choose_steps)
+        self.extent_chosen.connect(self._choose_extent)
         self.policy_chosen.connect(partial(self._choose_backend, "policy"))
         self.segmenter_chosen.connect(partial(self._choose_backend, "segmenter"))
         self._mouse.clicked.connect(lambda x, y: self._with_desk(lambda desk: desk.click(x, y)))
@@ -410,8 +423,7 @@ class IbisWidget(Dock):
         objects.go_to.connect(lambda value: self._with_desk(lambda d: d.go_to_object(value)))
         objects.save.connect(self._save)
         objects.correct.connect(lambda value: self._with_desk(lambda d: d.correct(value)))
-        structures = read_knowledge(resource("knowledge/anatomy.toml").read_text(encoding="utf-8"))
-        self.composer.set_knowledge(structures)
+        self.composer.set_knowledge(load_knowledge())
         self._keyboard.bind(viewer)
         for event, listener in (
             (viewer.layers.events.inserted, self._inserted),

@@ -1,4 +1,4 @@
-"""What agent tests play on: a generated picture with a disc, and the real embedded tool."""
+"""What agent tests play on: a generated picture with a disc, and the real geodesic tool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.evaluation.phantom import make_phantom
 from napari_ibisagent.io.scanref import scan_ref
 from napari_ibisagent.policies import scripted
-from napari_ibisagent.segmenters import embedded
+from napari_ibisagent.segmenters import geodesic
 
 SIDE = 64
 CENTRE, RADIUS = (28, 36), 12
@@ -55,7 +55,7 @@ def phantom():
 @functools.cache
 def opened():
     view = view_of(volume(), Plane.AXIAL, 0)
-    return view, embedded.build().open(view)
+    return view, geodesic.build().open(view)
 
 
 def stage(*turns, policy=None):
@@ -101,7 +101,7 @@ class Tool:
     name = "embedded"
 
     def __init__(self):
-        self._tool, self.asked, self.fault = embedded.build(), 0, None
+        self._tool, self.asked, self.fault = geodesic.build(), 0, None
 
     def open(self, view):
         return OpenedTool(self, self._tool.open(view))

@@ -22,7 +22,7 @@ from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.journal import Journal, read_journal
 from napari_ibisagent.io.scanref import scan_ref
 from napari_ibisagent.policies import oracle
-from napari_ibisagent.segmenters import embedded
+from napari_ibisagent.segmenters import geodesic
 
 SHAPE = (16, 48, 56)
 
@@ -47,7 +47,7 @@ def scan():
 def job(policy=None, **changes):
     policy = policy or oracle.build(truth(), goal=0.93)
     options = {"volume": scan(), "prompt": "the organ", "plane": Plane.AXIAL, "index": None, "locator": policy}
-    return Job(**(options | {"policy": policy, "segmenter": embedded.build()} | changes))
+    return Job(**(options | {"policy": policy, "segmenter": geodesic.build()} | changes))
 
 
 @pytest.mark.parametrize("plane", Plane)
@@ -191,7 +191,7 @@ def test_the_journal_holds_what_the_recorder_holds(tmp_path):
     path = tmp_path / "made.ibis.jsonl"
     with Journal.create(path) as journal:
         recorder = Recorder(journal=journal)
-        recorder.record(Opened(scan_ref(scan(), tmp_path / "made.nii"), "oracle", "embedded"))
+        recorder.record(Opened(scan_ref(scan(), tmp_path / "made.nii"), "oracle", "geodesic"))
         perform(job(), recorder)
         assert read_journal(path) == recorder.history
     again = Recorder(read_journal(path))

@@ -34,7 +34,7 @@ from napari_ibisagent.core.protocols import Location
 from napari_ibisagent.core.view import Plane
 from napari_ibisagent.policies import embedded as embedded_policy
 from napari_ibisagent.policies import scripted
-from napari_ibisagent.segmenters import embedded
+from napari_ibisagent.segmenters import geodesic
 
 CLICK = Click(0.5703, 0.4453, True)
 MORE = Click(0.6, 0.5, True)
@@ -418,7 +418,7 @@ def timeless(episode):
 
 def fresh(episode, studio):
     """What a tool that never saw the view before makes of each step."""
-    tool, masks = embedded.build().open(studio.stage(episode).view), []
+    tool, masks = geodesic.build().open(studio.stage(episode).view), []
     for number, step in enumerate(episode.steps, start=1):
         before = before_step(episode, number)
         masks.append(PackedMask.of(segment(before, step.actions, tool)[0].mask) if went_to_tool(step) else step.mask)
@@ -460,7 +460,7 @@ def test_a_slice_in_another_plane():
 def test_what_is_not_found_ends_with_the_reason():
     desk = Desk(policy=Locating(embedded_policy.build()), scan=phantom().volume)
     assert desk.ask("the liver tumour") == ["Located", "Thought", "Terminated"]
-    assert desk.episode.outcome is Outcome.NOT_FOUND and "liver and lesion" in desk.episode.reason
+    assert desk.episode.outcome is Outcome.NOT_FOUND and "liver tumour" in desk.episode.reason
     assert desk.episode.index == 0 and desk.asked == (0, 0)
 
 

@@ -18,7 +18,7 @@ from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.session import Opened
 from napari_ibisagent.io.scanref import scan_ref
 from napari_ibisagent.policies import scripted
-from napari_ibisagent.segmenters import embedded
+from napari_ibisagent.segmenters import geodesic
 
 
 def play(recorder, *turns, answers=()):
@@ -35,7 +35,7 @@ def play(recorder, *turns, answers=()):
 def long_history():
     """Clicks, a revert, a rejection, an override, a painted mask, and a branch."""
     recorder = Recorder()
-    recorder.record(Opened(scan_ref(volume(), Path("disc.png")), "scripted", "embedded"))
+    recorder.record(Opened(scan_ref(volume(), Path("disc.png")), "scripted", "geodesic"))
     recorder.record(prompted())
     play(recorder, HIT, MISS, REVERT, OUT, STOP)
     recorder.record(prompted("again"))
@@ -59,7 +59,7 @@ def _fail():
 
 def test_every_mask_comes_out_the_same():
     history = long_history()
-    checks = list(recompute(history, volume(), embedded.build()))
+    checks = list(recompute(history, volume(), geodesic.build()))
     assert len(checks) == 7
     assert all(check.identical and check.iou == 1 for check in checks)
     assert [c.prompt for c in checks] == ["the bright disc"] * 4 + ["again"] * 3
@@ -69,12 +69,12 @@ def test_every_mask_comes_out_the_same():
 
 
 class Thicker:
-    """The embedded tool with one row of pixels more."""
+    """The geodesic tool with one row of pixels more."""
 
     name = "thicker"
 
     def open(self, view):
-        self._tool = embedded.build().open(view)
+        self._tool = geodesic.build().open(view)
         return self
 
     def segment(self, prompts, prior):
@@ -85,10 +85,10 @@ class Thicker:
 
 def test_the_masks_after_a_deleted_step_are_checked_too():
     recorder = Recorder()
-    recorder.record(Opened(scan_ref(volume(), Path("disc.png")), "scripted", "embedded"))
+    recorder.record(Opened(scan_ref(volume(), Path("disc.png")), "scripted", "geodesic"))
     recorder.record(prompted())
     play(recorder, HIT, OUT, MISS, STOP)
-    tool = embedded.build()
+    tool = geodesic.build()
     studio = Studio(volume(), scripted.build([STOP]), tool)
     for event in delete(recorder.session.episode, studio, 2):
         recorder.record(event)
@@ -103,8 +103,8 @@ def test_another_tool_is_told_apart():
 
 
 def test_nothing_to_recompute():
-    assert list(recompute(History(), volume(), embedded.build())) == []
+    assert list(recompute(History(), volume(), geodesic.build())) == []
     recorder = Recorder()
     recorder.record(prompted())
     recorder.record(Painted(PackedMask.of(np.zeros((SIDE, SIDE), bool))))
-    assert list(recompute(recorder.history, volume(), embedded.build())) == []
+    assert list(recompute(recorder.history, volume(), geodesic.build())) == []

@@ -1,4 +1,4 @@
-"""What a click of the embedded tool costs on a 512x512 view: run as a script, prints milliseconds.
+"""What a click of the geodesic tool costs on a 512x512 view: run as a script, prints milliseconds.
 
 The view is a phantom's slice, drawn at 512x512; clicks are simulated against every structure in it. Usage:
 OMP_NUM_THREADS=1 python tests/benchmarks/click_time.py
@@ -15,12 +15,12 @@ import numpy as np
 from napari_ibisagent.core.clicks import next_click
 from napari_ibisagent.core.view import Plane, View, view_of
 from napari_ibisagent.evaluation.phantom import make_phantom
-from napari_ibisagent.segmenters import embedded
+from napari_ibisagent.segmenters import geodesic
 
 
 def main() -> None:
     made = make_phantom(0, (12.0, 400 / 512, 400 / 512))
-    tool = embedded.build()
+    tool = geodesic.build()
     firsts, laters, opens = [], [], []
     for z in range(made.volume.shape[0]):
         view: View = view_of(made.volume, Plane.AXIAL, z)

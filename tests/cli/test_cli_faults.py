@@ -18,7 +18,8 @@ from napari_ibisagent.io import labels, read, snapshots
 from napari_ibisagent.io.journal import Journal, read_journal
 
 _SPOT = ("-p", "the bright round spot")
-_KEYS = ["outcome", "reason", "target", "plane", "slice", "steps", "voxels", "volume_ml", "output", "warnings"]
+_KEYS = ["outcome", "reason", "target", "plane", "slice", "steps", "extent"]
+_KEYS += ["carried", "doubtful", "voxels", "volume_ml", "output", "warnings"]
 
 
 @pytest.fixture

@@ -75,14 +75,26 @@ def test_evaluate_scores_every_case_and_passes_over_broken_ones(tmp_path):
     ]
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps({"cases": cases}))
-    for policy, least in (("oracle", 0.95), ("embedded", 0.8)):
-        done = ibisagent("evaluate", manifest, "--policy", policy, "-o", tmp_path / "r.json")
-        assert done.returncode == 0, done.stderr
-        assert "square" in done.stdout
-        results = json.loads((tmp_path / "r.json").read_text())
-        (task,) = results["tasks"]
-        assert task["iou"] > least
-        assert {item["case"] for item in results["skipped"]} == {"bad", "maskless"}
+    done = ibisagent("evaluate", manifest, "-o", tmp_path / "r.json")
+    assert done.returncode == 0, done.stderr
+    assert "square" in done.stdout
+    results = json.loads((tmp_path / "r.json").read_text())
+    (task,) = results["tasks"]
+    assert task["iou"] > 0.8
+    assert {item["case"] for item in results["skipped"]} == {"bad", "maskless"}
+    compared = ibisagent("evaluate", manifest, "--policy", "oracle", "--clicks", "5", "-o", tmp_path / "o.json")
+    assert compared.returncode == 0, compared.stderr
+    results = json.loads((tmp_path / "o.json").read_text())
+    tools = {task["tool"]: task for task in results["tasks"]}
+    assert set(tools) == {"embedded", "geodesic", "confidence-connected", "random walker"}
+    assert all(name in compared.stdout for name in tools)
+    assert all(max(task["ious"]) > 0.8 for task in tools.values())
+    assert {item["case"] for item in results["skipped"]} == {"bad", "maskless"}
+    absent = ibisagent("evaluate", manifest, "--absent", "-o", tmp_path / "a.json")
+    assert absent.returncode == 0, absent.stderr
+    asked = json.loads((tmp_path / "a.json").read_text())["tasks"]
+    assert {task["target"] for task in asked} >= {"polyp", "optic disc", "fetal head"}
+    assert all(task["right"] == (task["outcome"] == "not_found") for task in asked)
 
 
 def test_evaluate_refuses_a_manifest_that_is_none(tmp_path):

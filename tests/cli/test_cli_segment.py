@@ -17,7 +17,9 @@ from napari_ibisagent.evaluation.phantom import make_phantom
 from napari_ibisagent.io.journal import read_journal
 from napari_ibisagent.io.labels import write_labels, write_volume
 
-_KEYS = {"outcome", "reason", "target", "plane", "slice", "steps", "voxels", "volume_ml", "output", "warnings"}
+_KEYS = {"outcome", "reason", "target", "plane", "slice", "steps", "extent"}
+_KEYS |= {"carried", "doubtful", "voxels", "volume_ml", "output", "warnings"}
+_KEYS |= {"extent", "carried", "doubtful"}
 _STEP_KEYS = {"thought", "actions", "score", "area_mm2", "ms", "author", "verdict"}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from napari_ibisagent.core.actions import Box, Click, Revert, Terminate
+from napari_ibisagent.core.carrying import Carried, CarryBegun, CarryEnded, End, Extent
 from napari_ibisagent.core.episode import (
     Accepted,
     Amended,
@@ -55,7 +56,7 @@ ACTIONS = st.lists(st.one_of(CLICK, BOX, st.just(Revert()), st.just(Terminate())
 MASK = st.lists(st.booleans(), min_size=12, max_size=12).map(lambda v: PackedMask.of(np.array(v).reshape(3, 4)))
 CODE = st.none() | st.tuples(TEXT, TEXT, TEXT)
 TARGET = st.none() | st.builds(Target, TEXT, TEXT, st.sampled_from(Side), CODE)
-PATCH = st.builds(Patch, VALUE, st.sampled_from(Plane), st.integers(0, 999), MASK)
+PATCH = st.builds(Patch, VALUE, st.sampled_from(Plane), st.integers(0, 999), MASK, st.booleans())
 SCAN = st.builds(
     ScanRef, TEXT, TEXT, st.tuples(VALUE, VALUE, VALUE), TEXT, st.none() | TEXT, st.none() | st.integers(0, 99)
 )
@@ -70,6 +71,7 @@ EVENTS = {
         TARGET,
         st.none() | MASK,
         st.booleans(),
+        st.sampled_from(Extent),
     ),
     "Located": st.builds(Located, st.integers(0, 999), st.tuples(VALUE, VALUE), TARGET),
     "Thought": st.builds(Thought, TEXT),
@@ -85,6 +87,18 @@ EVENTS = {
     ),
     "Terminated": st.builds(Terminated, st.sampled_from(Outcome), TEXT),
     "Failed": st.builds(Failed, TEXT),
+    "CarryBegun": st.builds(CarryBegun, TEXT, st.integers(0, 99), st.integers(100, 999), TEXT),
+    "Carried": st.builds(
+        Carried,
+        st.integers(0, 999),
+        MASK,
+        NUMBER,
+        TEXT,
+        st.none() | st.integers(0, 999),
+        st.lists(st.one_of(CLICK, BOX), max_size=3).map(tuple),
+        st.none() | MASK,
+    ),
+    "CarryEnded": st.builds(CarryEnded, TEXT, st.sampled_from(End)),
     "Opened": st.builds(Opened, SCAN, TEXT, TEXT),
     "ObjectAdded": st.builds(ObjectAdded, VALUE, TEXT, TEXT),
     "ObjectChanged": st.builds(
@@ -92,7 +106,13 @@ EVENTS = {
     ),
     "ObjectRemoved": st.builds(ObjectRemoved, VALUE),
     "RuleChanged": st.builds(RuleChanged, st.sampled_from(OverlapRule)),
-    "Committed": st.builds(Committed, PATCH, st.none() | st.builds(SegmentedObject, VALUE, TEXT, TEXT)),
+    "Committed": st.builds(
+        Committed,
+        PATCH,
+        st.none() | st.builds(SegmentedObject, VALUE, TEXT, TEXT),
+        st.none() | st.integers(0, 99),
+        st.lists(PATCH, max_size=3).map(tuple),
+    ),
     "Reverted": st.builds(Reverted, st.integers(0, 10**9)),
 }
 
@@ -110,7 +130,9 @@ def next_event(history: History, dice: random.Random, *, jumps: bool = True):
         moves = [history.undo(), history.redo(), Reverted(dice.randrange(1, len(history.nodes)))]
         return dice.choice([move for move in moves if move is not None])
     kinds = ["prompt", "rule", "add", *["commit", "change", "remove"] * bool(session.objects)]
-    if episode is not None:
+    if episode is not None and episode.under_way:
+        kinds += ["carried"] * (len(episode.carrying.slices) < 2) * 10 + ["carry ended"] * 6
+    elif episode is not None:
         kinds += ["thought", "painted", "terminated", "failed"] * 2
         kinds += ["deleted"] * bool(episode.steps)
         if episode.pending is None:
@@ -119,6 +141,8 @@ def next_event(history: History, dice: random.Random, *, jumps: bool = True):
             kinds += ["amended", "accepted", "overridden", "rejected"] * 4
         else:
             kinds += ["segmented"] * 12
+        if episode.pending is None and episode.mask_array().any():
+            kinds += ["carry begun"] * 3
     return _event(dice.choice(kinds), history, dice)
 
 
@@ -164,6 +188,16 @@ def _event(kind: str, history: History, dice: random.Random):
             return Segmented(packed(shape, dice), round(dice.random(), 4), 1.5)
         case "painted":
             return Painted(packed(shape, dice))
+        case "carry begun":
+            return CarryBegun("neighbour", 0, 2, "by its neighbour")
+        case "carried":
+            known = {episode.index, *(done.index for done in episode.carrying.slices)}
+            free = dice.choice([n for n in range(3) if n not in known])
+            room = packed(shape, dice) if dice.random() < 0.5 else None
+            prompts = (Click(round(dice.random(), 4), round(dice.random(), 4), True),)
+            return Carried(free, packed(shape, dice), 0.5, dice.choice(["", "odd"]), episode.index, prompts, room)
+        case "carry ended":
+            return CarryEnded("so far", dice.choice(list(End)))
         case "terminated":
             return Terminated(dice.choice(list(Outcome)), "so it is")
         case _:

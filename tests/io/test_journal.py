@@ -50,7 +50,7 @@ from napari_ibisagent.core.session import (
 from napari_ibisagent.core.view import Plane
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.journal import ENDING, Journal, read_journal
-from napari_ibisagent.segmenters import embedded
+from napari_ibisagent.segmenters import geodesic
 
 SHAPE = (3, 4)
 OPENED = Opened(ScanRef("/scan.nii", "scan ü 肝", (1, 3, 4), "abc", frame=2), "scripted", "embedded")
@@ -497,12 +497,12 @@ from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.journal import Journal
 from napari_ibisagent.io.scanref import scan_ref
 from napari_ibisagent.policies.scripted import build
-from napari_ibisagent.segmenters import embedded
+from napari_ibisagent.segmenters import geodesic
 
 path, picture = Path(sys.argv[1]), np.load(sys.argv[2])
 volume = Volume.from_picture(picture, name="picture")
 view = view_of(volume, Plane.AXIAL, 0)
-tool = embedded.build().open(view)
+tool = geodesic.build().open(view)
 turns = [
     "<think>The disc.</think><action>Positive Point (0.5703, 0.4453)</action>",
     "<action>Positive Point (0.1000, 0.9000)</action>",
@@ -521,7 +521,7 @@ with Journal.create(path) as journal:
         sys.stdout.write(f"{count}\\n")
         sys.stdout.flush()
 
-    say(Opened(scan_ref(volume, Path("picture.png")), "scripted", "embedded"))
+    say(Opened(scan_ref(volume, Path("picture.png")), "scripted", "geodesic"))
     while True:
         say(Prompted("the disc", Plane.AXIAL, 0, view.shape))
         for event in run(recorder.session.episode, Stage(volume, view, build(turns), tool)):
@@ -567,7 +567,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path):
     disc = (rows - 28) ** 2 + (columns - 36) ** 2 <= 144
     picture = (60 + 100 * disc + np.random.default_rng(5).normal(0, 6, (64, 64))).astype(np.float32)
     np.save(tmp_path / "picture.npy", picture)
-    volume, tool, dice = Volume.from_picture(picture, name="picture"), embedded.build(), random.Random(11)
+    volume, tool, dice = Volume.from_picture(picture, name="picture"), geodesic.build(), random.Random(11)
     lengths = []
     for number in range(8):
         path = tmp_path / f"run{number}{ENDING}"

@@ -14,7 +14,7 @@ from napari_ibisagent.core.view import Plane
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.evaluation.phantom import make_phantom
 from napari_ibisagent.policies.embedded import build
-from napari_ibisagent.segmenters import embedded
+from napari_ibisagent.segmenters import geodesic
 
 _AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -26,7 +26,7 @@ def phantom():
 
 def ask(volume, prompt):
     policy = build()
-    return perform(Job(volume, prompt, Plane.AXIAL, None, policy, embedded.build(), policy), Recorder()).episode
+    return perform(Job(volume, prompt, Plane.AXIAL, None, policy, geodesic.build(), policy), Recorder()).episode
 
 
 def ct(hu, mm=3.0):

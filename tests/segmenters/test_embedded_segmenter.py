@@ -1,4 +1,4 @@
-"""The embedded click tool: every click is honoured on every picture, and the same question has the same answer."""
+"""The tools that need no download: every click is honoured on any picture, and each question has one answer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from napari_ibisagent.core.actions import Box, Click
 from napari_ibisagent.core.clicks import next_click
 from napari_ibisagent.core.masks import dice
 from napari_ibisagent.core.view import Plane, View
-from napari_ibisagent.segmenters.embedded import EmbeddedSegmenter, build
+from napari_ibisagent.segmenters import embedded, geodesic
 
+EMBEDDED = embedded.build()
+TOOLS = pytest.mark.parametrize("tool", [EMBEDDED, geodesic.build()], ids=lambda tool: tool.name)
 COORDINATE = st.integers(0, 10_000).map(lambda n: n / 10_000)
 CLICK = st.builds(Click, COORDINATE, COORDINATE, st.booleans())
 EDGES = st.lists(COORDINATE, min_size=2, max_size=2, unique=True).map(sorted)
@@ -64,7 +66,8 @@ def honoured(view, mask, prompts):
     return all(mask[pixel] == positive for pixel, positive in wanted.items())
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@TOOLS
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     st.sampled_from(KINDS),
     SHAPES,
@@ -72,7 +75,7 @@ def honoured(view, mask, prompts):
     st.lists(st.one_of(CLICK, CLICK, CLICK, BOX), min_size=1, max_size=5),
     st.sampled_from(["none", "none", "random", "full", "empty"]),
 )
-def test_clicks_are_honoured_on_any_picture(kind, shape, seed, prompts, start):
+def test_clicks_are_honoured_on_any_picture(tool, kind, shape, seed, prompts, start):
     image = picture(kind, shape, seed)
     rng = np.random.default_rng(seed)
     prior = {
@@ -83,74 +86,79 @@ def test_clicks_are_honoured_on_any_picture(kind, shape, seed, prompts, start):
     }[start]
     before = image.copy(), None if prior is None else prior.copy()
     view = view_on(image, "CT" if kind == "ct" else "")
-    found = build().open(view).segment(prompts, prior)
+    found = tool.open(view).segment(prompts, prior)
     assert found.mask.shape == shape and found.mask.dtype == bool
     assert 0 <= found.score <= 1
     assert honoured(view, found.mask, prompts)
     assert np.array_equal(image, before[0], equal_nan=image.dtype.kind == "f")
     assert prior is None or (np.array_equal(prior, before[1]) and not np.shares_memory(found.mask, prior))
-    again = build().open(view).segment(list(prompts), prior)
+    again = tool.open(view).segment(list(prompts), prior)
     assert np.array_equal(again.mask, found.mask) and again.score == found.score
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@TOOLS
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32), st.lists(CLICK, min_size=1, max_size=6))
-def test_an_opened_view_remembers_nothing(seed, prompts):
+def test_an_opened_view_remembers_nothing(tool, seed, prompts):
     """The mask is a function of the view and the prompts alone, whatever was asked before."""
-    tool = build().open(view_on(picture("float32", (48, 40), seed)))
-    alone = tool.segment(prompts, None)
-    tool.segment(prompts[::-1], np.ones((48, 40), bool))
-    tool.segment([Box(0.1, 0.1, 0.9, 0.9)], None)
-    again = tool.segment(tuple(prompts), None)
+    opened = tool.open(view_on(picture("float32", (48, 40), seed)))
+    alone = opened.segment(prompts, None)
+    opened.segment(prompts[::-1], np.ones((48, 40), bool))
+    opened.segment([Box(0.1, 0.1, 0.9, 0.9)], None)
+    again = opened.segment(tuple(prompts), None)
     assert np.array_equal(alone.mask, again.mask) and alone.score == again.score
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@TOOLS
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32), CLICK, st.booleans())
-def test_the_last_word_on_a_pixel_counts(seed, click, start):
+def test_the_last_word_on_a_pixel_counts(tool, seed, click, start):
     view = view_on(picture("uint8", (40, 40), seed))
     opposite = Click(click.x, click.y, not click.positive)
     prior = np.full((40, 40), start)
     for prompts in ([click, opposite], [click, opposite, click], [click, click, opposite, opposite]):
-        found = build().open(view).segment(prompts, prior)
+        found = tool.open(view).segment(prompts, prior)
         assert found.mask[view.pixel_of(click.x, click.y)] == prompts[-1].positive
 
 
-def test_a_disc_on_noise_is_found_and_corrected():
+@TOOLS
+def test_a_disc_on_noise_is_found_and_corrected(tool):
     rows, columns = np.ogrid[:200, :240]
     disc = (rows - 90) ** 2 + (columns - 130) ** 2 <= 40**2
     image = (100 + 80 * disc + np.random.default_rng(0).normal(0, 15, disc.shape)).astype(np.float32)
-    tool = build().open(view_on(image))
+    opened = tool.open(view_on(image))
     prompts = [Click(130.5 / 240, 90.5 / 200, True)]
-    found = tool.segment(prompts, None)
+    found = opened.segment(prompts, None)
     assert dice(found.mask, disc) > 0.95 and found.score > 0.5
     for _ in range(4):
         click = next_click(found.mask, disc)
         if click is None:
             break
         prompts.append(click)
-        found = tool.segment(prompts, None)
+        found = opened.segment(prompts, None)
     assert dice(found.mask, disc) > 0.96
 
 
+@TOOLS
 @pytest.mark.parametrize("noise", [3, 10, 15])
-def test_a_second_click_on_another_part_takes_that_part(noise):
+def test_a_second_click_on_another_part_takes_that_part(tool, noise):
     """Both kidneys: two parts far from each other, a click into the middle of each."""
     rows, columns = np.ogrid[:120, :160]
     left = (rows - 60) ** 2 + (columns - 40) ** 2 <= 15**2
     right = (rows - 60) ** 2 + (columns - 120) ** 2 <= 15**2
     image = (100 + 60 * (left | right) + np.random.default_rng(0).normal(0, noise, left.shape)).astype(np.float32)
-    tool = build().open(view_on(image))
+    opened = tool.open(view_on(image))
     first, second = Click(40.5 / 160, 60.5 / 120, True), Click(120.5 / 160, 60.5 / 120, True)
-    assert dice(tool.segment([first], None).mask, left) > 0.95
-    assert dice(tool.segment([first, second], None).mask, left | right) > 0.95
-    assert dice(tool.segment([second], left).mask, left | right) > 0.95
+    assert dice(opened.segment([first], None).mask, left) > 0.95
+    assert dice(opened.segment([first, second], None).mask, left | right) > 0.95
+    assert dice(opened.segment([second], left).mask, left | right) > 0.95
 
 
-def test_a_box_is_the_room_to_work_in():
+@TOOLS
+def test_a_box_is_the_room_to_work_in(tool):
     image = np.random.default_rng(0).normal(100, 5, (60, 80)).astype(np.float32)
     box = Box(0.25, 0.25, 0.5, 0.75)
-    found = build().open(view_on(image)).segment([box], None)
+    found = tool.open(view_on(image)).segment([box], None)
     rows, columns = np.nonzero(found.mask)
     assert rows.size and rows.min() >= 14 and rows.max() <= 46 and columns.min() >= 19 and columns.max() <= 41
 
@@ -158,9 +166,10 @@ def test_a_box_is_the_room_to_work_in():
 # -- what a person painted ---------------------------------------------------------------------------------
 
 
+@TOOLS
 @pytest.mark.parametrize("side", [100, 300, 700])
 @pytest.mark.parametrize("positive", [True, False])
-def test_what_was_painted_stays_far_from_new_clicks(side, positive):
+def test_what_was_painted_stays_far_from_new_clicks(tool, side, positive):
     """Bit for bit, on pictures that the tool works on at full and at lower resolution."""
     rng = np.random.default_rng(1)
     rows, columns = np.ogrid[:side, :side]
@@ -170,69 +179,71 @@ def test_what_was_painted_stays_far_from_new_clicks(side, positive):
     prior[side // 2 :, side // 2 :] = rng.random((side - side // 2, side - side // 2)) < 0.5  # frayed on purpose
     prior[: side // 3, : side // 3] |= not positive
     click = Click(0.2, 0.2, positive)
-    found = build().open(view_on(image)).segment([click], prior).mask
+    found = tool.open(view_on(image)).segment([click], prior).mask
     assert found[int(0.2 * side), int(0.2 * side)] == positive
     assert np.array_equal(found[side // 2 :, side // 2 :], prior[side // 2 :, side // 2 :])
     changed = found != prior
     assert changed.any() and changed.mean() < 0.12
 
 
+@TOOLS
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("side", [30, 257, 520])
-def test_a_click_that_agrees_changes_nothing(seed, side):
+def test_a_click_that_agrees_changes_nothing(tool, seed, side):
     rng = np.random.default_rng(seed)
     prior = np.zeros((side, side), bool)
     prior[side // 4 : side // 2, side // 4 : side // 2] = True
     prior ^= rng.random((side, side)) < 0.001
     prior[int(0.4 * side) - 2 : int(0.4 * side) + 3, int(0.4 * side) - 2 : int(0.4 * side) + 3] = True
     prior[int(0.8 * side) - 4 : int(0.8 * side) + 5, int(0.8 * side) - 4 : int(0.8 * side) + 5] = False
-    tool = build().open(view_on(picture("float32", (side, side), seed)))
+    opened = tool.open(view_on(picture("float32", (side, side), seed)))
     for click in (Click(0.4, 0.4, True), Click(0.8, 0.8, False)):
-        assert np.array_equal(tool.segment([click], prior).mask, prior)
+        assert np.array_equal(opened.segment([click], prior).mask, prior)
 
 
-def test_no_prompt_gives_the_prior_back():
+@TOOLS
+def test_no_prompt_gives_the_prior_back(tool):
     prior = np.random.default_rng(0).random((300, 280)) < 0.5
-    tool = build().open(view_on(picture("uint8", (300, 280), 0)))
-    assert np.array_equal(tool.segment([], prior).mask, prior)
-    assert not tool.segment([], None).mask.any()
+    opened = tool.open(view_on(picture("uint8", (300, 280), 0)))
+    assert np.array_equal(opened.segment([], prior).mask, prior)
+    assert not opened.segment([], None).mask.any()
 
 
 # -- sizes -------------------------------------------------------------------------------------------------
 
 
+@TOOLS
 @pytest.mark.parametrize("shape", [(2300, 700), (300, 2500), (1, 3000), (3000, 1)])
-def test_large_and_long_pictures(shape):
+def test_large_and_long_pictures(tool, shape):
     image = picture("uint16", shape, 0)
     view = view_on(image)
     prompts = [Click(0.5, 0.5, True), Click(0.1, 0.9, False), Click(0.9, 0.1, True)]
-    found = build().open(view).segment(prompts, None)
+    found = tool.open(view).segment(prompts, None)
     assert found.mask.shape == shape and honoured(view, found.mask, prompts)
 
 
-def test_a_constant_picture_has_an_answer():
+@TOOLS
+def test_a_constant_picture_has_an_answer(tool):
     view = view_on(np.zeros((64, 64), np.uint8))
-    found = build().open(view).segment([Click(0.5, 0.5, True), Click(0.1, 0.1, False)], None)
+    found = tool.open(view).segment([Click(0.5, 0.5, True), Click(0.1, 0.1, False)], None)
     assert found.mask[32, 32] and not found.mask[6, 6]
 
 
+@TOOLS
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_the_unit_of_a_picture_doesnt_matter(scale):
+def test_the_unit_of_a_picture_doesnt_matter(tool, scale):
     rows, columns = np.ogrid[:80, :80]
     disc = (rows - 40) ** 2 + (columns - 40) ** 2 <= 15**2
     image = ((5 + 3 * disc + np.random.default_rng(0).normal(0, 0.2, disc.shape)) * scale).astype(np.float32)
-    found = build().open(view_on(image)).segment([Click(0.5, 0.5, True)], None)
+    found = tool.open(view_on(image)).segment([Click(0.5, 0.5, True)], None)
     assert dice(found.mask, disc) > 0.95
 
 
-def test_one_pixel_of_nan_doesnt_blind_the_tool():
+@TOOLS
+def test_one_pixel_of_nan_doesnt_blind_the_tool(tool):
     rows, columns = np.ogrid[:80, :80]
     disc = (rows - 40) ** 2 + (columns - 40) ** 2 <= 15**2
     image = (100 + 80 * disc + np.random.default_rng(0).normal(0, 5, disc.shape)).astype(np.float32)
     image[3, 3] = np.nan
-    found = build().open(view_on(image)).segment([Click(0.5, 0.5, True)], None)
+    found = tool.open(view_on(image)).segment([Click(0.5, 0.5, True)], None)
     assert dice(found.mask, disc) > 0.9
-
-
-def test_it_is_called_embedded():
-    assert build().name == EmbeddedSegmenter.name == "embedded"

@@ -16,11 +16,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QInputMethodEvent, QKeySequence, QPalette, QShortcut
 from qtpy.QtWidgets import QApplication, QLineEdit, QVBoxLayout, QWidget
 
-from napari_ibisagent.core.knowledge import read_knowledge
-from napari_ibisagent.io.resources import resource
+from napari_ibisagent.io.knowledge import load_knowledge
 from napari_ibisagent.ui.composer import LINES, Composer
 
-KNOWLEDGE = read_knowledge(resource("knowledge/anatomy.toml").read_text("utf-8"))
+KNOWLEDGE = load_knowledge()
 KEY, SHIFT = Qt.Key, Qt.KeyboardModifier.ShiftModifier
 
 

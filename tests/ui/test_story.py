@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,7 @@ from napari_ibisagent.core.episode import (
     Segmented,
     Terminated,
     Thought,
+    begin,
 )
 from napari_ibisagent.core.session import Opened, ScanRef
 from napari_ibisagent.core.view import Plane
@@ -133,7 +136,7 @@ def test_how_it_ended(store, end, title, tone):
     last = play(store, asked(), *step(5), end)[-1]
     assert (last.kind, last.title, last.tone) == (Kind.OUTCOME, title, tone)
     assert last.text.lower() == end.reason.lower()
-    assert [button.intent for button in last.buttons] == ["keep", "go_on"]
+    assert [button.intent for button in last.buttons] == ["keep", "go_on", "carry"]
 
 
 def test_not_found_without_a_mask_has_nothing_to_keep(store):
@@ -182,12 +185,13 @@ def test_kept_is_drawn_by_the_object(store):
     play(store, asked(), *step(10), Terminated(Outcome.DONE, "it"))
     row = store.keep()
     last = story_of(store.session, Scene())[-1]
-    assert last.facts == (f"kept as {row.name} (1)",) and last.buttons == ()
+    assert last.facts == (f"kept as {row.name} (1)",)
+    assert [button.intent for button in last.buttons] == ["carry"]
     shown = exhibit_of(store.session, None)
     assert shown.mask is None and shown.marks == ()
     store.remove_object(1)
     last = story_of(store.session, Scene())[-1]  # the mask is on the table again
-    assert last.facts == () and [button.intent for button in last.buttons] == ["keep", "go_on"]
+    assert last.facts == () and [button.intent for button in last.buttons] == ["keep", "go_on", "carry"]
     assert exhibit_of(store.session, None).mask == mask(10)
 
 
@@ -224,3 +228,23 @@ def test_the_same_session_gives_the_same_cards(store):
 )
 def test_a_thought_is_readable_while_it_comes(raw, words):
     assert readable(raw) == words
+
+
+def test_a_bar_for_each_slice_and_of_many_the_lowest_of_several():
+    from napari_ibisagent.core.carrying import Carried, Carrying, End
+    from napari_ibisagent.ui.through import through_card
+
+    def card(count, low=()):
+        slices = tuple(Carried(n, mask(1), 0.1 if n in low else 0.99, "odd." if n in low else "") for n in range(count))
+        episode = replace(
+            begin(Prompted("x", Plane.AXIAL, count, (8, 8))),
+            carrying=Carrying("neighbour", 0, count, "by itself.", slices, End.COMPLETE, "done"),
+        )
+        return through_card(episode, 0, running=False, facts=(), closing=())
+
+    assert "From slice 0 to 4: █▁███|" in card(5, low={1}).text
+    assert [b.intent for b in card(9, low={1, 2, 3, 4, 5}).buttons] == [f"go_to:{n}" for n in (1, 2, 3, 4)]
+    assert len(card(9, low={1, 2, 3, 4, 5}).menu) == 5 and "Check slices 1 to 5. odd." in card(9, low=range(1, 6)).text
+    many = card(400, low={222}).text
+    (line,) = [line for line in many.split("\n") if line.startswith("From")]
+    assert line.count("▁") == 1 and line.endswith("|") and len(line) < 120

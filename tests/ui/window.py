@@ -14,6 +14,7 @@ import numpy as np
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
+from napari_ibisagent import registry
 from napari_ibisagent.core.actions import Box
 from napari_ibisagent.core.protocols import Location, Segmentation
 from napari_ibisagent.core.view import AXES, view_of
@@ -126,7 +127,7 @@ def backends(policy=None, tool=None):
     """The teller and the dabber in the places of the embedded ones, so that they are in use from the start."""
     made = Backends()
     made.put("policies", "embedded", policy or Teller())
-    made.put("segmenters", "embedded", tool or Dabber())
+    made.put("segmenters", registry.DEFAULT_SEGMENTER, tool or Dabber())
     return made
 
 

@@ -1,72 +1,107 @@
-"""The aorta in a CT: round discs in front of the spine that follow each other from slice to slice."""
+"""The great vessels along the spine in a CT: the aorta on its left and in front, the vena cava on its right.
+
+What it leaves out: the ascending aorta and the arch, and every branch.
+"""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_ibisagent.core.knowledge import Structure
 from napari_ibisagent.core.masks import Mask
+from napari_ibisagent.core.target import Side
+from napari_ibisagent.policies.embedded.findings import Absent, Finding
+from napari_ibisagent.policies.embedded.hips import iliac_crest
 from napari_ibisagent.policies.embedded.survey import Survey
+from napari_ibisagent.policies.embedded.tubes import Disc, Lane, disc_mask, follow, places
 
-# HU above which a vessel may stand out: without contrast only from fat, with contrast from all else.
-_VESSEL_LAYERS = (10.0, 90.0, 150.0, 220.0)
-Disc = tuple[int, float, float, Mask]
-
-
-def aorta_chain(survey: Survey) -> list[Disc]:
-    """The longest run of discs (z, y, x, mask (Y, X)) along the front of the spine, or none."""
-    heights = range(min(survey.spine_path), max(survey.spine_path) + 1)
-    return _longest_chain([disc for z in heights for disc in _discs(survey, z)], survey)
-
-
-def _discs(survey: Survey, z: int) -> list[Disc]:
-    """Round parts (z, y, x, mask) in front of the vertebra of a slice, where the aorta can run."""
-    y, x = survey.spine_at(z)
-    dy, dx = survey.spacing[1], survey.spacing[2]
-    rows = slice(max(int(y - 85 / dy), 0), max(int(y + 5 / dy), 1))
-    columns = slice(max(int(x - 30 / dx), 0), int(x + 60 / dx))
-    hu = survey.hu[z, rows, columns]
-    found = []
-    for least in _VESSEL_LAYERS:
-        window = hu > least
-        parts, count = ndi.label(ndi.binary_erosion(ndi.binary_opening(window)))
-        for number in range(1, count + 1):
-            part = ndi.binary_dilation(parts == number) & window
-            area = np.count_nonzero(part) * dy * dx
-            if not 120 < area < 1600 or _roundness(part) < 0.65:
-                continue
-            at_y, at_x = ndi.center_of_mass(part)
-            # The aorta lies on or left of the middle of the spine, the vena cava right of it.
-            if (at_x + columns.start - x) * dx < -8 or float(hu[part].std()) > 60:
-                continue
-            mask = np.zeros(survey.hu.shape[1:], bool)
-            mask[rows, columns] = part
-            found.append((z, float(at_y + rows.start), float(at_x + columns.start), mask))
-    return found
+# From the canal: the aorta's middle lies 30 to 85 mm before it, and at most 14 mm right of it; beside the lungs it
+# lies up to 60 mm left of it, then even beside the vertebra, in the abdomen up to 28. Its diameter is 14 to 44 mm.
+_AORTA = Lane((10.0, 88.0), (-14.0, 60.0), (7.0, 8.5, 10.0, 12.0, 14.0, 16.5, 19.0, 22.0))
+_ABDOMINAL_MM = 28.0
+_CAVA = Lane((30.0, 88.0), (-42.0, -6.0), (8.5, 10.0, 12.0, 14.0))
+# A tube is believed where this share of its edge stands out over some slices.
+_CLEAR = 0.5
 
 
-def _roundness(part: Mask) -> float:
-    """The share of a part's own bounding circle (by its second moments) that it fills; 1 for a disc."""
-    rows, columns = np.nonzero(part)
-    if rows.size < 4:
-        return 0.0
-    spread = np.cov(np.stack([rows, columns]).astype(float)) + np.eye(2) / 12
-    small, large = np.linalg.eigvalsh(spread)
-    return float(np.sqrt(small / large))
+@functools.lru_cache(maxsize=1)
+def aorta_discs(survey: Survey) -> list[Disc]:
+    """The descending aorta from head to feet, down to the iliac crests, where it ends; or none."""
+    lungs = np.array([survey.lungs[z].any() for z in sorted(survey.canal)], bool)
+    rows, columns = places(_AORTA)
+    outside = (rows < -30)[:, np.newaxis] | (columns > _ABDOMINAL_MM)[np.newaxis]  # of the vertebra
+    allowed = outside & (lungs[:, np.newaxis, np.newaxis] | (columns < _ABDOMINAL_MM))
+    end = iliac_crest(survey)  # there aorta and vena cava divide
+    discs = [disc for disc in follow(survey, _AORTA, allowed) if disc.z < end]
+    return _believed(discs, survey)
 
 
-def _longest_chain(discs: list[Disc], survey: Survey) -> list[Disc]:
-    """The longest run of discs from slice to slice that stay in place, at most one a slice."""
-    near = 7.0
-    chains: list[list[Disc]] = []
-    for disc in discs:
-        for chain in chains:
-            last = chain[-1]
-            gap_mm = (disc[0] - last[0]) * survey.spacing[0]
-            moved = np.hypot((disc[1] - last[1]) * survey.spacing[1], (disc[2] - last[2]) * survey.spacing[2])
-            if disc[0] > last[0] and gap_mm <= max(12.0, survey.spacing[0]) and moved < near:
-                chain.append(disc)
-                break
-        else:
-            chains.append([disc])
-    return max(chains, key=lambda chain: (len(chain), np.mean([d[2] for d in chain]))) if chains else []
+def aorta(_: Structure, __: Side, survey: Survey) -> Finding | Absent:
+    """The descending and the abdominal aorta."""
+    if not survey.spine_path:
+        return Absent("The spine, in front of which the aorta lies, is not in the field of view.")
+    discs = aorta_discs(survey)
+    if not discs:
+        return Absent("No round vessel runs along the front of the spine.")
+    mask = _fitted(discs, survey)
+    width = 2 * float(np.median([disc.radius for disc in discs]))
+    length = (discs[-1].z - discs[0].z + 1) * survey.spacing[0]
+    fact = f"a round vessel of {width:.0f} mm in front of the spine, over {length:.0f} mm"
+    return Finding(mask, (fact,), solid=True, key=_clearest(discs, _below_the_heart(survey)))
+
+
+def vena_cava(_: Structure, __: Side, survey: Survey) -> Finding | Absent:
+    """The inferior vena cava below the liver's dome."""
+    if not survey.spine_path:
+        return Absent("The spine, along which the vena cava runs, is not in the field of view.")
+    end = iliac_crest(survey)  # there aorta and vena cava divide
+    lungs = np.nonzero(survey.lungs.any(axis=(1, 2)))[0]
+    top = int(lungs[-1]) - round(40 / survey.spacing[0]) if lungs.size else 0
+    discs = _believed([disc for disc in follow(survey, _CAVA) if top <= disc.z < end], survey)
+    if len(discs) * survey.spacing[0] < 25:  # in a thin slab a loop of bowel looks the same
+        return Absent("No round vessel runs along the right side of the spine.")
+    fact = f"a vessel of {2 * float(np.median([disc.radius for disc in discs])):.0f} mm right of the aorta"
+    return Finding(_fitted(discs, survey), (fact,), solid=True, key=_clearest(discs, 0))
+
+
+def _below_the_heart(survey: Survey) -> int:
+    """The first slice that shows no ascending aorta: its root lies half-way down the lungs."""
+    lungs = np.nonzero(survey.lungs.sum(axis=(1, 2)) * survey.spacing[1] * survey.spacing[2] > 2000)[0]
+    return int(lungs[0] + 0.65 * (lungs[-1] - lungs[0])) if lungs.size else 0
+
+
+def _clearest(discs: list[Disc], first: int) -> tuple[int, int]:
+    """The slice (twice), from ``first`` on where there is one, in and round which the edge stands out most."""
+    clear = ndi.uniform_filter1d(np.array([d.clear for d in discs]), 3)
+    rated = [(d.z >= first, float(c), d.z) for d, c in zip(discs, clear, strict=True)]
+    z = max(rated)[2]
+    return z, z
+
+
+def _believed(discs: list[Disc], survey: Survey) -> list[Disc]:
+    """The longest run of discs whose edge is clear over 15 mm; none if it is too short to be a vessel."""
+    if not discs:
+        return []
+    clear = ndi.uniform_filter1d(np.array([d.clear for d in discs]), 2 * round(7 / survey.spacing[0]) + 1)
+    runs, count = ndi.label(clear >= _CLEAR)
+    if not count:
+        return []
+    best = int(np.argmax(np.bincount(runs)[1:])) + 1
+    found = [disc for disc, run in zip(discs, runs, strict=True) if run == best]
+    enough = min(25.0, 0.8 * survey.hu.shape[0] * survey.spacing[0])
+    return found if len(found) * survey.spacing[0] >= enough else []
+
+
+def _fitted(discs: list[Disc], survey: Survey) -> Mask:
+    """The discs, and what next to them is like their inside: a vessel is no exact circle."""
+    mask = disc_mask(discs, survey)
+    inner = disc_mask(discs, survey, -3.0)
+    values = survey.soft[inner if inner.any() else mask]
+    middle, spread = float(np.median(values)), max(float(values.std()), 8.0)
+    like = np.abs(survey.soft - middle) < min(1.5 * spread, 0.3 * middle + 15)
+    grown = disc_mask(discs, survey, 2.0) & like & ~survey.vertebral_core
+    result = (mask & (survey.hu > -30) & ~survey.vertebral_core) | grown
+    return np.stack([ndi.binary_opening(layer) | (layer & flesh) for layer, flesh in zip(result, inner, strict=True)])

@@ -12,6 +12,8 @@ from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
 from napari_ibisagent.core.masks import Mask, bounding_box
+from napari_ibisagent.policies.embedded.hips import iliac_crest
+from napari_ibisagent.policies.embedded.morphology import dilated, eroded
 from napari_ibisagent.policies.embedded.survey import Survey
 
 # HU layers in which a kidney may come apart from its neighbours: all of soft tissue; what is less dense than
@@ -25,7 +27,7 @@ class Candidate:
 
     local: its voxels in ``window`` of the survey. x, y: its middle in mm from the spine's, towards the left and
     the back. fat, clear: shares of its surroundings that are fat, or at least 40 HU darker than it. right: the
-    share of it on the patient's right.
+    share of it on the patient's right. air: the share of its surroundings that is lung or gas.
     extent_mm: (z, y, x). solidity: the share of its bounding box that it fills (0.52 for an ellipsoid).
     cut: whether it reaches the sides of the field of view.
     """
@@ -38,6 +40,7 @@ class Candidate:
     y: float
     fat: float
     clear: float
+    air: float
     right: float
     extent_mm: tuple[float, float, float]
     solidity: float
@@ -53,7 +56,7 @@ class Candidate:
 @functools.lru_cache(maxsize=1)
 def even_candidates(survey: Survey) -> list[Candidate]:
     """Parts of even soft tissue whose cores, 5 mm inside of their borders, are not connected."""
-    calm = survey.body & (survey.soft > 12) & (survey.soft < 280) & (survey.unrest < 28)
+    calm = survey.body & (survey.soft > 12) & (survey.soft < 280) & survey.even(28)
     return _separated(calm, 5, survey)
 
 
@@ -70,29 +73,41 @@ def kidney_candidates(survey: Survey) -> list[Candidate]:
         off = np.abs(np.arange(width) - x) * survey.spacing[2]
         level = np.abs(np.arange(height) - y) * survey.spacing[1] < 90
         beside[z] = level[:, np.newaxis] & ((off > 12) & (off < 125))
-    flesh = beside & survey.body & (survey.hu < 350)
+    flesh = beside & survey.body & (survey.hu < 350) & ~survey.bone
+    least_ml = least_kidney_ml(survey)
     found = []
     for least, most in _KIDNEY_LAYERS:
         layer = flesh & (survey.soft > least) & (survey.soft < most)
         for depth in (2.5, 5.0, 8.0):
-            cores, _ = ndi.label(ndi.binary_erosion(layer, survey.ball(depth), border_value=1))
-            found += _measured_all(cores, layer, depth, survey, (8, 350))
-        found += _measured_all(_basins(layer, survey), layer, 0, survey, (25, 400))
+            cores, _ = ndi.label(eroded(layer, survey.ball(depth)))
+            found += _measured_all(cores, layer, depth, survey, (least_ml * 0.3, 400))
+        found += _measured_all(_basins(layer, survey), layer, 0, survey, (least_ml, 450))
     return found
+
+
+def least_kidney_ml(survey: Survey) -> float:
+    """A kidney's least volume in mL: 25, or what a slab as thin as the scan shows of it (10 square cm)."""
+    return min(25.0, float(survey.hu.shape[0]) * survey.spacing[0])
 
 
 def _separated(flesh: Mask, depth_mm: float, survey: Survey) -> list[Candidate]:
     """The parts of ``flesh`` that come apart when its border is taken off, each grown back."""
-    cores, _ = ndi.label(ndi.binary_erosion(flesh, survey.ball(depth_mm), border_value=1))
+    cores, _ = ndi.label(eroded(flesh, survey.ball(depth_mm)))
     return _measured_all(cores, flesh, depth_mm, survey)
 
 
 def _basins(flesh: Mask, survey: Survey) -> NDArray[Any]:
     """``flesh`` cut at its necks: the watershed of its inner distance, from its thick places."""
-    depth = ndi.distance_transform_edt(flesh, survey.spacing)
+    result = np.zeros(flesh.shape, np.int32)
+    box = bounding_box(flesh)
+    if box is None:
+        return result
+    near = flesh[box]
+    depth = ndi.distance_transform_edt(near, survey.spacing)
     reach = [2 * int(10 / mm) + 1 for mm in survey.spacing]
     peaks, _ = ndi.label((depth == ndi.maximum_filter(depth, reach)) & (depth > 6))
-    return np.asarray(watershed(-depth, peaks, mask=flesh))  # type: ignore[no-untyped-call]
+    result[box] = watershed(-depth, peaks, mask=near)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _measured_all(
@@ -104,12 +119,13 @@ def _measured_all(
 ) -> list[Candidate]:
     """The numbered parts (Z, Y, X) of a size within ``limits_ml`` and above the hips, as candidates."""
     sizes = np.bincount(parts.ravel())
-    abdominal = ~survey.pelvic
+    crest = iliac_crest(survey)
+    end = crest - 20 / survey.spacing[0] if crest < survey.hu.shape[0] else crest
     found = []
     for number, window in enumerate(ndi.find_objects(parts), start=1):
         if window is None or not limits_ml[0] <= sizes[number] * survey.voxel_ml <= limits_ml[1]:
             continue
-        if abdominal[(window[0].start + window[0].stop - 1) // 2]:
+        if (window[0].start + window[0].stop) / 2 < end:
             found.append(_measured(parts, number, window, flesh, depth_mm, survey))
     return found
 
@@ -128,8 +144,8 @@ def _measured(
     core = parts[near] == number
     soft = survey.soft[near]
     like = flesh[near] & (np.abs(soft - np.median(soft[core])) < 40)
-    local = ndi.binary_dilation(core, survey.ball(depth_mm + 2)) & like | core if depth_mm else core
-    shell = ndi.binary_dilation(local, survey.ball(7)) & ~ndi.binary_dilation(local, survey.ball(3))
+    local = dilated(core, survey.ball(depth_mm + 2)) & like | core if depth_mm else core
+    shell = dilated(local, survey.ball(7)) & ~dilated(local, survey.ball(3))
     middle = [at + w.start for at, w in zip(ndi.center_of_mass(local), near, strict=True)]
     spine_y, spine_x = survey.spine_at(middle[0])
     bounds = bounding_box(local) or near
@@ -147,6 +163,7 @@ def _measured(
         y=float((middle[1] - spine_y) * survey.spacing[1]),
         fat=float(np.mean(survey.hu[near][shell] < -20)) if shell.any() else 0.0,
         clear=float(np.mean(soft[shell] < np.median(soft[core]) - 40)) if shell.any() else 0.0,
+        air=float(np.mean(survey.hu[near][shell] < -300)) if shell.any() else 0.0,
         right=float(right),
         extent_mm=(sides[0], sides[1], sides[2]),
         solidity=float(survey.ml(local) * 1000 / np.prod(sides)),

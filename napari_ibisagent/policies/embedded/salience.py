@@ -38,6 +38,8 @@ _NEUTRAL = frozenset(
     """.split()
 )
 _WORK_SIDE = 160
+# So much of a thing lies where the sentence says that it does.
+_IN_ROOM = 0.7
 _LEVELS = (60, 70, 80, 87, 93, 97, 99)
 
 
@@ -92,17 +94,23 @@ def describe(prompt: str, plane: Plane, oriented: bool) -> Description | None:
     return Description(polarity, bool(_ROUND & set(words)), size, x, y, text + how)
 
 
-def find_thing(description: Description, view: View) -> Thing | None:
-    """The part of a view that fits best, or None where nothing fits well enough."""
+def find_thing(description: Description, view: View, room: Mask | None = None) -> Thing | None:
+    """The part of a view that fits best, or None where nothing fits well enough.
+
+    ``room`` (H, W): most of the part has to lie in it.
+    """
     step = max(1, -(-max(view.shape) // _WORK_SIDE))
     image = view.image.astype(np.float32)
     grey = image.mean(axis=2) if image.ndim == 3 else image
     small = ndi.uniform_filter(grey, step)[::step, ::step] if step > 1 else grey
     small = ndi.gaussian_filter(small, 1.0) * description.polarity
+    allowed = None if room is None else room[step // 2 :: step, step // 2 :: step][: small.shape[0], : small.shape[1]]
     best: Thing | None = None
     for level in np.unique(np.percentile(small, _LEVELS)):
         parts, count = ndi.label(small > level)
         for number, window in enumerate(ndi.find_objects(parts), start=1):
+            if allowed is not None and allowed[window][parts[window] == number].mean() < _IN_ROOM:
+                continue
             thing = _rated(description, small, parts[window] == number, window, count)
             if thing is not None and (best is None or thing.fit > best.fit):
                 best = thing

@@ -17,10 +17,15 @@ from scipy import ndimage as ndi
 
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.policies.embedded.canal import Path, canal_path, without_gaps
+from napari_ibisagent.policies.embedded.morphology import closed, eroded, large_parts, largest_part, opened
 
 _COARSE_MM = 3.0
-# A vertebra's cross-section is above this; a femur's or humerus's is below.
-_VERTEBRA_MM2 = 700.0
+# Standard deviation of HU among neighbours: organs full of contrast keep below 30, bone is above 60.
+_EVEN = 45.0
+# The share of a region's surroundings that is clearly brighter than its inside: of bones a sixth and more, of vessels
+# and organs full of contrast, which only touch bones, less than a tenth.
+_SHELL = 0.11
 Grid = tuple[int, int, int]
 
 
@@ -91,51 +96,86 @@ class Survey:
 
     @cached_property
     def soft(self) -> NDArray[np.float32]:
-        """Smoothed HU (Z, Y, X) for telling soft tissues apart; the smoothing doesn't cross 4 mm."""
-        sigma = [4.0 / mm / 2 if n > 1 else 0.0 for mm, n in zip(self.spacing, self.hu.shape, strict=True)]
+        """Smoothed HU (Z, Y, X) for telling soft tissues apart; over 4 mm, in noisy scans up to 8."""
+        width = 4.0 * float(np.clip(self.noise / 15, 1, 2))
+        sigma = [width / mm / 2 if n > 1 else 0.0 for mm, n in zip(self.spacing, self.hu.shape, strict=True)]
         return np.asarray(ndi.gaussian_filter(np.clip(self.hu, -200, 400), sigma))
 
     @cached_property
-    def unrest(self) -> NDArray[np.float32]:
-        """Local standard deviation of HU (Z, Y, X) over the next neighbours: low inside of solid organs."""
+    def _local(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of HU (Z, Y, X) over the next neighbours."""
         clipped = np.clip(self.hu, -200, 400)
         size = tuple(min(3, n) for n in self.hu.shape)
         mean = ndi.uniform_filter(clipped, size)
-        return np.asarray(np.sqrt(np.maximum(ndi.uniform_filter(clipped**2, size) - mean**2, 0)))
+        return mean, np.sqrt(np.maximum(ndi.uniform_filter(clipped**2, size) - mean**2, 0))
+
+    @property
+    def unrest(self) -> NDArray[np.float32]:
+        """Local standard deviation of HU (Z, Y, X) over the next neighbours: low inside of solid organs."""
+        return self._local[1]
+
+    @cached_property
+    def noise(self) -> float:
+        """What of the unrest is noise: that of the calmer quarter of the soft tissue, in HU."""
+        mean, unrest = self._local
+        flesh = unrest[(mean > 10) & (mean < 80) & self.body]
+        return float(np.percentile(flesh, 25)) if flesh.size else 0.0
+
+    def even(self, limit: float) -> Mask:
+        """(Z, Y, X) where neighbours differ by less than ``limit`` HU, or by what noise alone makes in this scan."""
+        return np.asarray(self.unrest < max(limit, 1.4 * self.noise))
 
     @cached_property
     def bone(self) -> Mask:
-        """Everything in the body above 180 HU in parts of at least 2 mL, but organs full of contrast."""
-        bright = (self.hu > 180) & self.body
-        return large_parts(bright & ~self.contrast, 2 / self.voxel_ml)
+        """Everything in the body above 160 HU in parts of at least 1 mL, but organs and vessels full of contrast."""
+        bright = (self.hu > 160) & self.body
+        return large_parts(bright & ~self.contrast, 1 / self.voxel_ml)
 
     @cached_property
     def contrast(self) -> Mask:
-        """Kidneys, heart and vessels full of contrast: as bright as spongy bone, but thick and without a hard shell."""
-        thick = (self.soft > 120) & self.body & ~self.near_spine
-        parts, _ = ndi.label(ndi.binary_erosion(thick, self.ball(6), border_value=1))
-        result = np.zeros(self.hu.shape, bool)
+        """Kidneys, heart and vessels full of contrast: as bright as spongy bone, but thick and even inside."""
+        thick = (self.soft > 120) & self.body & ~self.vertebral_core
+        cores = large_parts(eroded(thick & (self.unrest < _EVEN), self.ball(3.5)), 0.7 / self.voxel_ml)
+        parts, _ = ndi.label(cores)
+        result = np.zeros_like(thick)
         margin = [int(12 / mm) + 1 for mm in self.spacing]
         for number, window in enumerate(ndi.find_objects(parts), start=1):
             near = tuple(slice(max(w.start - m, 0), w.stop + m) for w, m in zip(window, margin, strict=True))
-            core = parts[near] == number
-            if self.ml(core) < 3:
-                continue
-            whole = ndi.binary_dilation(core, self.ball(10)) & thick[near]
-            shell = whole & ~ndi.binary_dilation(core, self.ball(3))
-            inside = float(self.hu[near][core].mean())
-            if not shell.any() or float(np.mean(self.hu[near][shell] > max(330.0, inside + 60))) < 0.3:
-                result[near] |= whole
+            core, hu = parts[near] == number, self.hu[near]
+            whole = ndi.binary_dilation(core, self.ball(12))
+            shell = hu[whole & ~ndi.binary_dilation(core, self.ball(5.5))]
+            inside = float(hu[core].mean())
+            # Round the calm marrow of a femoral head there is its shell; blood above 700 HU is none but metal.
+            hard = inside > 700 or (shell.size and float(np.mean(shell > inside + 60)) >= _SHELL)
+            if not hard and not self._vertebral(window):
+                result[near] |= ndi.binary_dilation(core, self.ball(10)) & thick[near]
         return result
 
+    def _vertebral(self, window: tuple[slice, ...]) -> bool:
+        """Whether a calm bright part is of a vertebra: right before the core of one, and no higher than that."""
+        height = (window[0].stop - window[0].start) * self.spacing[0]
+        middle = (window[0].start + window[0].stop) // 2
+        beside = bool(self.round_canal(48, 45, 30)[middle][window[1:]].mean() > 0.7)
+        return beside and height < min(35.0, 0.6 * self.hu.shape[0] * self.spacing[0])
+
     @cached_property
-    def near_spine(self) -> Mask:
-        """Where a vertebra with its arch can be: 32 mm in front of the spine's middle, 45 behind, 38 to the sides."""
+    def near_canal(self) -> Mask:
+        """Where a vertebra with its arch can be: 50 mm in front of the canal, 55 behind, 48 to the sides."""
+        return self.round_canal(50, 55, 48)
+
+    @cached_property
+    def vertebral_core(self) -> Mask:
+        """What of the spine can't be a vessel: the middle of the vertebral bodies and the arches."""
+        return self.round_canal(32, 45, 24)
+
+    def round_canal(self, front: float, behind: float, side: float) -> Mask:
+        """An ellipse (half axes in mm) round the canal in each slice in which it runs, and below it to the end."""
         near = np.zeros(self.hu.shape, bool)
-        for z, (y, x) in self.spine_path.items():
+        for z in range(min(self.canal, default=self.hu.shape[0]), self.hu.shape[0]):
+            y, x = self.canal[min(z, max(self.canal))]
             back = (np.arange(self.hu.shape[1]) - y) * self.spacing[1]
-            rows = np.where(back < 0, back / 32, back / 45)[:, np.newaxis]
-            columns = ((np.arange(self.hu.shape[2]) - x) * self.spacing[2] / 38)[np.newaxis]
+            rows = np.where(back < 0, back / front, back / behind)[:, np.newaxis]
+            columns = ((np.arange(self.hu.shape[2]) - x) * self.spacing[2] / side)[np.newaxis]
             near[z] = rows**2 + columns**2 <= 1
         return near
 
@@ -170,18 +210,18 @@ class Survey:
         return float(columns.mean()) if columns.size else (self.hu.shape[2] - 1) / 2
 
     @cached_property
-    def spine_path(self) -> dict[int, tuple[float, float]]:
-        """For each slice z where a vertebra is seen, the (y, x) of its middle."""
-        path: dict[int, tuple[float, float]] = {}
-        for z in range(self.hu.shape[0]):
-            found = self._vertebra(z)
-            if found is not None:
-                path[z] = found
-        if len(path) < 0.4 * self.hu.shape[0]:
-            return {}
-        middle = float(np.median([x for _, x in path.values()]))
-        limit = 25 / self.spacing[2]
-        return _straight({z: at for z, at in path.items() if abs(at[1] - middle) <= limit}, 25 / self.spacing[1])
+    def canal(self) -> Path:
+        """For each slice z in which the spinal canal runs, the (y, x) of its middle, without gaps."""
+        return without_gaps(canal_path(self.hu, self.body, self.spacing))
+
+    @cached_property
+    def spine_path(self) -> Path:
+        """For each slice z in which the spine runs, the (y, x) of a vertebra's middle: 10 mm before its canal's."""
+        return {z: (max(y - 10 / self.spacing[1], 0.0), x) for z, (y, x) in self.canal.items()}
+
+    def middle_at(self, z: float) -> float:
+        """x index of the patient's middle at a slice: of the spine where there is one, else of the body."""
+        return self.spine_at(z)[1] if self.spine_path else self.midline
 
     def spine_at(self, z: float) -> tuple[float, float]:
         """(y, x) of the spine at a slice, from the nearest one where it is seen; else the body's middle."""
@@ -189,60 +229,6 @@ class Survey:
             return self.spine_path[min(self.spine_path, key=lambda seen: abs(seen - z))]
         rows = np.nonzero(self.body.any(axis=(0, 2)))[0]
         return (float(rows.mean()) if rows.size else 0.0), self.midline
-
-    @cached_property
-    def pelvic(self) -> NDArray[np.bool_]:
-        """Which slices (Z,) have a large bone on both sides, away from the middle and below the lungs: hips."""
-        columns = (np.arange(self.hu.shape[2]) - self.midline) * self.spacing[2]
-        # 250 HU is above what contrast gives to kidneys; ribs are smaller than 450 square mm in a slice.
-        hard = self.hu > 250
-        sides = ((columns < -40) & (columns > -190), (columns > 40) & (columns < 190))
-        found = np.zeros(self.hu.shape[0], bool)
-        lowest_lung = max(np.nonzero(self.lungs.any(axis=(1, 2)))[0], default=-1)
-        for z in range(lowest_lung + 1, self.hu.shape[0]):
-            areas = [np.count_nonzero(largest_part(hard[z][:, side])) for side in sides]
-            found[z] = min(areas) * self.spacing[1] * self.spacing[2] > 450
-        return found
-
-    def _vertebra(self, z: int) -> tuple[float, float] | None:
-        """The middle (y, x) of the bone in the central back of a slice."""
-        body = self.body[z]
-        rows = np.nonzero(body.any(axis=1))[0]
-        columns = np.nonzero(body.any(axis=0))[0]
-        if rows.size < 10 or columns.size < 10:
-            return None
-        bone = self.hu[z] > 120
-        centre = (columns[0] + columns[-1]) / 2
-        half = min(45 / self.spacing[2], (columns[-1] - columns[0]) / 4)
-        left, right = int(max(centre - half, 0)), int(centre + half) + 1
-        top = int(rows[0] + 0.4 * (rows[-1] - rows[0]))
-        window = bone[top : rows[-1] + 1, left:right]
-        found = None
-        parts, count = ndi.label(window)
-        for number in range(1, count + 1):
-            part = ndi.binary_fill_holes(parts == number)
-            if np.count_nonzero(part) * self.spacing[1] * self.spacing[2] < _VERTEBRA_MM2:
-                continue
-            # A vessel full of contrast is as bright, but even; a vertebra has a hard shell and a soft core.
-            if float(self.hu[z, top : rows[-1] + 1, left:right][part].std()) < 50:
-                continue
-            y, x = ndi.center_of_mass(part)
-            if found is None or y > found[0]:  # the heart and the aorta lie in front of it
-                found = (float(y), float(x))
-        return None if found is None else (found[0] + top, found[1] + left)
-
-
-def _straight(points: dict[int, tuple[float, float]], limit: float) -> dict[int, tuple[float, float]]:
-    """The points (y, x) by z that lie at most ``limit`` in front of their common line (Theil and Sen's slope).
-
-    The heart and the aorta, full of contrast, stand in for vertebrae in slices that show a disc.
-    """
-    z = np.array(sorted(points), float)
-    y = np.array([points[int(at)][0] for at in z])
-    rows, columns = np.triu_indices(z.size, 1)
-    slope = float(np.median((y[columns] - y[rows]) / (z[columns] - z[rows]))) if rows.size else 0.0
-    offset = float(np.median(y - slope * z))
-    return {at: place for at, place in points.items() if place[0] > slope * at + offset - limit}
 
 
 def block_means(data: NDArray[Any], factors: Grid) -> NDArray[np.float32]:
@@ -258,32 +244,3 @@ def block_means(data: NDArray[Any], factors: Grid) -> NDArray[np.float32]:
         blocks = np.asarray(slab).reshape(fz, y, fy, x, fx)
         result[at] = blocks.mean(axis=(0, 2, 4), dtype=np.float32)
     return result
-
-
-def opened(mask: Mask, footprint: Mask) -> Mask:
-    """Binary opening in which the scan's own border doesn't erode: organs may be cut by the field of view."""
-    return np.asarray(ndi.binary_dilation(ndi.binary_erosion(mask, footprint, border_value=1), footprint))
-
-
-def closed(mask: Mask, footprint: Mask) -> Mask:
-    """Binary closing in which the scan's own border doesn't erode."""
-    return np.asarray(ndi.binary_erosion(ndi.binary_dilation(mask, footprint), footprint, border_value=1))
-
-
-def largest_part(mask: Mask) -> Mask:
-    """The largest connected part of a mask of any number of axes."""
-    parts, count = ndi.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.asarray(parts == int(sizes.argmax()))
-
-
-def large_parts(mask: Mask, voxels: float) -> Mask:
-    """The connected parts of at least that many voxels."""
-    parts, _ = ndi.label(mask)
-    sizes = np.bincount(parts.ravel())
-    keep = sizes >= voxels
-    keep[0] = False
-    return np.asarray(keep[parts])

@@ -1,0 +1,78 @@
+"""``ibisagent train``: what the agent's parts learn from, one command a part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_ibisagent.cli.console import console
+from napari_ibisagent.cli.faults import exit_codes
+
+if TYPE_CHECKING:
+    from napari_ibisagent.training.clicknet.loop import Point
+
+train = typer.Typer(name="train", help="Train parts of the agent (needs the extra: train).", no_args_is_help=True)
+
+
+@train.callback()
+def _parts() -> None:
+    """Train parts of the agent (needs the extra: train)."""
+
+
+@train.command()
+def clicknet(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights, curve and clicknet.onnx.")],
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 90,
+    seed: Annotated[int, typer.Option(min=0, help="Of the pictures, the clicks and the first weights.")] = 0,
+    label_maps: Annotated[
+        Path | None, typer.Option(readable=False, help="Folder of label maps (NIfTI) whose shapes are drawn as well.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", readable=False, help="weights.safetensors of an earlier run to go on from.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 16,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train the embedded click tool on generated pictures, and write the file that it runs.
+
+    No picture of a patient is used; of label maps only the shapes.
+
+    [bold]Example[/bold]
+
+    ibisagent train clicknet --minutes 90 --seed 0 --label-maps label_maps/ -o clicknet/
+    """
+    with exit_codes():
+        _check_installed()
+        from napari_ibisagent.training.clicknet.export import export
+        from napari_ibisagent.training.clicknet.labelmaps import read_label_maps
+        from napari_ibisagent.training.clicknet.loop import Recipe
+        from napari_ibisagent.training.clicknet.loop import train as train_network
+
+        maps = () if label_maps is None else read_label_maps(label_maps)
+        network = train_network(Recipe(minutes, seed, batch, device=device), maps, output, _report, start)
+        export(network, output / "clicknet.onnx")
+        console().print(f"The click tool's file is {output / 'clicknet.onnx'}.", markup=False)
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    from napari_ibisagent.core.errors import InputError
+
+    missing = [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"Training needs {', '.join(missing)}, which this installation lacks. Install them with: "
+            "pip install 'napari-ibisagent[train]'"
+        )
+
+
+def _report(point: Point) -> None:
+    overlaps = ", ".join(f"{n}: {value:.3f}" for n, value in point.iou.items())
+    console().print(
+        f"step {point.step}, {point.seconds:.0f} s: loss {point.loss:.3f}, IoU after clicks {overlaps}, "
+        f"foretold within {point.foretold_error:.3f}",
+        markup=False,
+    )

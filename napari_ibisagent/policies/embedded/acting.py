@@ -1,0 +1,200 @@
+"""What to do next: a click against the difference of mask and evidence, a step back, a box, or the end. All pure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_ibisagent.core.actions import Action, Box, Click, Revert, Terminate, Turn
+from napari_ibisagent.core.clicks import next_click
+from napari_ibisagent.core.episode import Author, Episode, Verdict
+from napari_ibisagent.core.masks import Mask, bounding_box, dice
+from napari_ibisagent.policies.embedded.goals import Goal
+
+# The mask agrees with the evidence this well (Dice): nothing more to do.
+_GOOD = 0.95
+# Below this the tool did not reach what the evidence shows; the mask is not offered as an answer.
+_POOR = 0.5
+# Between these two the answer says that it should be checked.
+_DOUBTFUL = 0.75
+# Evidence that is less sure than this gives an answer that says so.
+_UNSURE = 0.5
+# After so many steps a mask that still agrees poorly is given up.
+_PATIENCE = 8
+# A step that gains less than this, twice, ends the episode; one that loses more than this is taken back.
+_GAIN = 0.01
+
+
+def next_turn(goal: Goal, episode: Episode) -> Turn:
+    """The turn that brings the mask nearest to the goal, or ends the episode with what can be said of it."""
+    if goal.mask is None:
+        return Turn(f"{goal.how}. {goal.reason}", (Terminate(),), f"not found: {goal.reason}")
+    wanted = _with_human_word(goal.mask, episode)
+    mask = episode.mask_array()
+    agreement = dice(mask, wanted)
+    before = _agreement_before(episode, wanted)
+    if before is not None and agreement < before - _GAIN and _may_revert(episode):
+        return Turn(
+            f"The last click made it worse: agreement with the evidence fell from {before:.2f} to {agreement:.2f}. "
+            "I take it back.",
+            (Revert(),),
+        )
+    if _flooded(episode, mask, wanted):
+        return Turn(
+            f"The click flooded far beyond the evidence (agreement {agreement:.2f}). I take it back and draw a box.",
+            (Revert(),),
+        )
+    click = None if agreement >= _GOOD else _fresh_click(mask, wanted, episode)
+    if click is not None and not mask.any() and _took_back_first(episode) and len(episode.steps) == 2:
+        return _boxed(goal, wanted)
+    hopeless = len(episode.steps) >= _PATIENCE and agreement < _POOR
+    if click is None or hopeless or _stalled(episode, wanted):
+        return _closing(goal, agreement, bool(mask.any()))
+    return Turn(_reasoning(goal, episode, mask, wanted, click), (click,))
+
+
+def _with_human_word(goal: Mask, episode: Episode) -> Mask:
+    """The goal with what a person painted or clicked: their word stands above the evidence."""
+    wanted = goal.copy()
+    before = np.zeros(episode.shape, bool) if episode.given is None else episode.given.array()
+    for step in episode.steps:
+        after = before if step.mask is None else step.mask.array()
+        if step.author is Author.HUMAN:
+            changed = after != before
+            wanted[changed] = after[changed]
+        before = after
+    return wanted
+
+
+def _agreement_before(episode: Episode, wanted: Mask) -> float | None:
+    """How well the mask before the last step agreed, or None on the first step."""
+    if not episode.steps:
+        return None
+    if len(episode.steps) == 1:
+        given = episode.given
+        return None if given is None else dice(given.array(), wanted)
+    earlier = episode.steps[-2].mask
+    return 0.0 if earlier is None else dice(earlier.array(), wanted)
+
+
+def _may_revert(episode: Episode) -> bool:
+    """Only an own click may be taken back: not a person's step, and not a revert."""
+    last = episode.steps[-1]
+    own = last.author is Author.AGENT and last.verdict is not Verdict.REJECTED
+    return own and any(isinstance(a, Click) for a in last.actions)
+
+
+def _fresh_click(mask: Mask, wanted: Mask, episode: Episode) -> Click | None:
+    """The click that does most against the difference, away from clicks that were refused or taken back."""
+    flooded = episode.steps[0].proposed if _took_back_first(episode) else ()
+    refused = [
+        click
+        for step in episode.steps
+        for click in step.proposed
+        if isinstance(click, Click) and click not in episode.prompts and click not in flooded
+    ]
+    height, width = mask.shape
+    least = 1.0 + 0.015 * np.sqrt(np.count_nonzero(wanted))
+    goal = wanted.copy()
+    for click in refused:
+        rows, columns = np.ogrid[:height, :width]
+        near = (rows - click.y * height) ** 2 + (columns - click.x * width) ** 2 <= (3 * least) ** 2
+        goal[near] = mask[near]
+    found = next_click(mask, goal)
+    if found is None:
+        return None
+    click, wrong = found, goal != mask
+    row, column = min(int(click.y * height), height - 1), min(int(click.x * width), width - 1)
+    reach = int(least)
+    around = wrong[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+    return click if around.mean() > 0.5 else None
+
+
+def _took_back_first(episode: Episode) -> bool:
+    """Whether the second step took the first one back: its click was in the right place all the same."""
+    return len(episode.steps) > 1 and any(isinstance(a, Revert) for a in episode.steps[1].actions)
+
+
+def _flooded(episode: Episode, mask: Mask, wanted: Mask) -> bool:
+    """Whether the very first click spilled over more than the whole target; a box mends that in one step."""
+    first = len(episode.steps) == 1 and len(episode.prompts) == 1 and episode.given is None
+    spilled = np.count_nonzero(mask & ~wanted)
+    return first and _may_revert(episode) and bool(spilled > np.count_nonzero(wanted))
+
+
+def _boxed(goal: Goal, wanted: Mask) -> Turn:
+    """A box round the evidence, with a tenth of its size to spare, and a click into its middle."""
+    height, width = wanted.shape
+    bounds = bounding_box(wanted)
+    click = next_click(np.zeros_like(wanted), wanted)
+    if bounds is None or click is None:
+        raise ValueError("There is no evidence to draw a box round.")
+    edges = []
+    for at, size in zip(bounds, (height, width), strict=True):
+        spare = 0.1 * (at.stop - at.start) + 1
+        edges.append((max(0.0, (at.start - spare) / size), min(1.0, (at.stop + spare) / size)))
+    (y0, y1), (x0, x1) = edges
+    box = Box(round(x0, 4), round(y0, 4), round(x1, 4), round(y1, 4))
+    name = goal.target.phrase if goal.target else "the target"
+    return Turn(
+        f"A box keeps the tool near the evidence for {name}; with it a positive click at "
+        f"({click.x:.2f}, {click.y:.2f}).",
+        (box, click),
+    )
+
+
+def _stalled(episode: Episode, wanted: Mask) -> bool:
+    """Whether the last steps gained next to nothing, or were taken back again and again."""
+    if sum(isinstance(a, Revert) for step in episode.steps[-6:] for a in step.actions) >= 3:
+        return True
+    if len(episode.steps) < 4:
+        return False
+    masks = [episode.steps[at].mask for at in (-4, -1)]
+    then, now = (0.0 if m is None else dice(m.array(), wanted) for m in masks)
+    return now - then < 2 * _GAIN
+
+
+def _reasoning(goal: Goal, episode: Episode, mask: Mask, wanted: Mask, click: Click) -> str:
+    where = f"({click.x:.2f}, {click.y:.2f})"
+    name = goal.target.phrase if goal.target else "the target"
+    if not episode.steps:
+        lead = f"{goal.how}. Evidence for {name}: {'; '.join(goal.facts)}."
+        return f"{lead} I click into the middle of it, at {where}."
+    agreement = dice(mask, wanted)
+    if episode.steps[-1].verdict is Verdict.REJECTED and episode.steps[-1].reason:
+        lead = f'The user refused the last click: "{episode.steps[-1].reason}". I try elsewhere. '
+    else:
+        lead = ""
+    size = int(np.count_nonzero((wanted & ~mask) if click.positive else (mask & ~wanted)))
+    share = 100 * size / max(int(np.count_nonzero(wanted)), 1)
+    what = "misses" if click.positive else "spills over"
+    sign = "positive" if click.positive else "negative"
+    return (
+        f"{lead}The mask agrees with the evidence to {agreement:.2f}; it {what} {share:.0f} % of {name}. "
+        f"A {sign} click at {where}."
+    )
+
+
+def _closing(goal: Goal, agreement: float, has_mask: bool) -> Turn:
+    name = goal.target.phrase if goal.target else "the target"
+    stop: tuple[Action, ...] = (Terminate(),)
+    if not has_mask or agreement < _POOR:
+        phrase = goal.target.phrase if goal.target else "the target"
+        reason = f"The tool's mask agrees with the evidence for {phrase} to {agreement:.2f} only."
+        return Turn(f"{reason} I don't offer it as an answer.", stop, f"not found: {reason}")
+    if goal.sure < _UNSURE:
+        return Turn(
+            f"The mask agrees with the evidence to {agreement:.2f}, but the evidence itself is weak.",
+            stop,
+            f"unsure of {name}: the evidence for it is weak ({goal.sure:.2f} of 1). Check it.",
+        )
+    if agreement < _DOUBTFUL:
+        return Turn(
+            f"The mask agrees with the evidence to {agreement:.2f}, and no further click helps.",
+            stop,
+            f"unsure of {name}: the mask agrees with the evidence to {agreement:.2f} only. Check it.",
+        )
+    return Turn(
+        f"The mask agrees with the evidence to {agreement:.2f}; nothing is left that a click would mend.",
+        stop,
+        f"{name}: the mask agrees with the evidence to {agreement:.2f}",
+    )

@@ -1,0 +1,1 @@
+"""Training: how the agent's parts learn. Needs the ``train`` extra (torch); nothing below imports it."""

@@ -1,0 +1,1 @@
+"""The embedded click network: generated pictures, simulated clicks, the training loop and the export."""
