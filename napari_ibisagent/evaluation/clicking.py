@@ -18,13 +18,11 @@ from skimage import transform
 
 from napari_ibisagent.core.actions import Click
 from napari_ibisagent.core.clicks import next_click
-from napari_ibisagent.core.errors import IbisError
 from napari_ibisagent.core.masks import Mask, iou
 from napari_ibisagent.core.protocols import Segmenter
 from napari_ibisagent.core.view import Plane, View, slice_of, view_of
 from napari_ibisagent.evaluation.manifest import Case
-from napari_ibisagent.evaluation.runner import Skipped
-from napari_ibisagent.io.read import read_mask, read_scan
+from napari_ibisagent.evaluation.runner import Skipped, read_tasks
 
 resize: Any = transform.resize  # it carries no types
 # Views are shrunk to at most this many pixels a side.
@@ -83,29 +81,19 @@ class ClickLine:
 
 def questions(cases: Sequence[Case]) -> Iterator[Question | Skipped]:
     """A question for every label that can be read and isn't empty."""
-    for case in cases:
-        if case.skipped is not None or case.image is None:
-            yield Skipped(case.name, "", case.skipped or "it has no image")
+    for item in read_tasks(cases):
+        if isinstance(item, Skipped):
+            yield item
             continue
-        try:
-            volume = read_scan(case.image)
-        except IbisError as error:
-            yield Skipped(case.name, "", str(error))
+        case, task, volume, truth = item
+        if not truth.any():
+            yield Skipped(case.name, task.target, "its mask is empty")
             continue
-        for task in case.tasks:
-            try:
-                truth = read_mask(task.mask, volume, task.value)
-            except IbisError as error:
-                yield Skipped(case.name, task.target, str(error))
-                continue
-            if not truth.any():
-                yield Skipped(case.name, task.target, "its mask is empty")
-                continue
-            index = int(truth.sum(axis=(1, 2)).argmax())
-            view = view_of(volume, Plane.AXIAL, index)
-            mask = view.from_native(np.ascontiguousarray(slice_of(truth, Plane.AXIAL, index)))
-            view, mask = _shrunk(view, mask)
-            yield Question(case.name, case.modality, task.target, view, _largest(mask))
+        index = int(truth.sum(axis=(1, 2)).argmax())
+        view = view_of(volume, Plane.AXIAL, index)
+        mask = view.from_native(np.ascontiguousarray(slice_of(truth, Plane.AXIAL, index)))
+        view, mask = _shrunk(view, mask)
+        yield Question(case.name, case.modality, task.target, view, _largest(mask))
 
 
 def play(tool: Segmenter, question: Question, clicks: int = MOST_CLICKS) -> Played:

@@ -8,7 +8,7 @@ stands in.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -95,6 +95,14 @@ def evaluate_cases(
     """Plays every task; a case that can't be read is passed over with its reason, and the rest goes on."""
     segmenter: Segmenter = registry.load("segmenters", setting.segmenter)
     embedded: Policy = registry.load("policies", "embedded")
+    for item in read_tasks(cases):
+        if cancelled():
+            return
+        yield item if isinstance(item, Skipped) else _play(*item, setting, segmenter, embedded)
+
+
+def read_tasks(cases: Sequence[Case]) -> Iterator[tuple[Case, Task, Volume, Mask] | Skipped]:
+    """Every task with its scan and its truth (Z, Y, X); what can't be read is passed over with its reason."""
     for case in cases:
         if case.skipped is not None or case.image is None:
             yield Skipped(case.name, "", case.skipped or "it has no image")
@@ -105,14 +113,12 @@ def evaluate_cases(
             yield Skipped(case.name, "", str(error))
             continue
         for task in case.tasks:
-            if cancelled():
-                return
             try:
                 truth = read_mask(task.mask, volume, task.value)
             except IbisError as error:
                 yield Skipped(case.name, task.target, str(error))
                 continue
-            yield _play(case, task, volume, truth, setting, segmenter, embedded)
+            yield case, task, volume, truth
 
 
 def _play(

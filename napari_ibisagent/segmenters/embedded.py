@@ -260,7 +260,7 @@ class OpenedEmbedded:
         reach = _FORCED * max(region.shape) / max(answer.probability.shape)
         mask = _clicked_parts(mask, clicks)
         if prior is not None:
-            mask = _kept(mask, prior, clicks, reach)
+            mask = _kept(mask, prior, clicks)
         box = _last_box(prompts)
         if box is not None:
             outside = np.ones(mask.shape, bool)
@@ -348,7 +348,7 @@ def _clicked_parts(mask: Mask, clicks: dict[Pixel, bool]) -> Mask:
     return np.asarray(keep[parts])
 
 
-def _kept(mask: Mask, prior: Mask, clicks: dict[Pixel, bool], reach: float) -> Mask:
+def _kept(mask: Mask, prior: Mask, clicks: dict[Pixel, bool]) -> Mask:
     """A painted mask with only those changes that a click asks for: they touch one that disagrees with it."""
     asked = [pixel for pixel, positive in clicks.items() if prior[pixel] != positive]
     result = prior.copy()

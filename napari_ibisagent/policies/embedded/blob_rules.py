@@ -9,8 +9,14 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_ibisagent.core.masks import Mask
+from napari_ibisagent.policies.embedded.morphology import largest_part
 from napari_ibisagent.policies.embedded.organs import Absent
-from napari_ibisagent.policies.embedded.shapes import Blob, blobs, border_step, ellipse_of, main_part
+from napari_ibisagent.policies.embedded.shapes import (
+    Blob,
+    blobs,
+    border_step,
+    ellipse_of,
+)
 from napari_ibisagent.policies.embedded.sighting import Look, Sighting
 from napari_ibisagent.policies.embedded.skull import fetal_head
 from napari_ibisagent.policies.embedded.small import Grey, small_of
@@ -77,7 +83,7 @@ def hot_spot(look: Look) -> Sighting | Absent:
     # A tumour that is dead in its middle is a broken ring; it is closed over 15 mm.
     reach = max(1, round(7.5 / look.view.pixel_mm)) if look.view.pixel_mm else max(1, max(picture.shape) // 64)
     closed = ndi.binary_closing(np.pad(picture > 0.41 * max(top, highest), 2 * reach), iterations=reach)
-    hot = main_part(np.asarray(ndi.binary_fill_holes(closed))[2 * reach : -2 * reach, 2 * reach : -2 * reach])
+    hot = largest_part(np.asarray(ndi.binary_fill_holes(closed))[2 * reach : -2 * reach, 2 * reach : -2 * reach])
     share = float(hot.mean())
     if hot.sum() < 4 or share > 0.25:
         return Absent("What takes up tracer in this slice isn't one spot.")

@@ -6,10 +6,17 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_ibisagent.core.masks import Mask
+from napari_ibisagent.policies.embedded.morphology import largest_part
 from napari_ibisagent.policies.embedded.organs import Absent
 from napari_ibisagent.policies.embedded.retina_layers import retina_of
 from napari_ibisagent.policies.embedded.shades import two_shades
-from napari_ibisagent.policies.embedded.shapes import Blob, blobs, border_step, ellipse_of, main_part, ovalness
+from napari_ibisagent.policies.embedded.shapes import (
+    Blob,
+    blobs,
+    border_step,
+    ellipse_of,
+    ovalness,
+)
 from napari_ibisagent.policies.embedded.sighting import Look, Sighting
 from napari_ibisagent.policies.embedded.small import Grey, Small
 
@@ -44,7 +51,7 @@ def optic_cup(look: Look) -> Sighting | Absent:
     if np.count_nonzero(inner) < 30:
         return Absent("The optic disc is too small in this picture to tell its cup.")
     smooth = np.asarray(ndi.gaussian_filter(picture, 1.0), np.float32)
-    cup = main_part(inner & (smooth > two_shades(smooth[inner])))
+    cup = largest_part(inner & (smooth > two_shades(smooth[inner])))
     cup = np.asarray(ndi.binary_fill_holes(ndi.binary_closing(cup, iterations=2)) & disc)
     share = np.count_nonzero(cup) / np.count_nonzero(disc)
     # A cup takes 5 to 80 % of its disc (cup to disc ratio 0.2 to 0.9).

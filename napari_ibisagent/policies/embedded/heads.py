@@ -11,12 +11,8 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_ibisagent.core.masks import Mask
-from napari_ibisagent.policies.embedded.shapes import (
-    ellipse_of,
-    main_part,
-    ovalness,
-    symmetry_axis,
-)
+from napari_ibisagent.policies.embedded.morphology import largest_part
+from napari_ibisagent.policies.embedded.shapes import ellipse_of, ovalness, symmetry_axis
 from napari_ibisagent.policies.embedded.small import Grey, Small
 
 # A head is 120 to 175 mm wide and 160 to 220 mm long in adults (a brain about 15 % less, a child's head less):
@@ -70,7 +66,7 @@ def _outline(small: Small) -> Mask | None:
     """The one oval part that isn't background."""
     ground = float(np.percentile(small.grey, 99)) * 0.12
     smooth = ndi.gaussian_filter(small.grey, 1.0)
-    lit = main_part(np.asarray(ndi.binary_fill_holes(ndi.binary_opening(smooth > ground, iterations=2))))
+    lit = largest_part(np.asarray(ndi.binary_fill_holes(ndi.binary_opening(smooth > ground, iterations=2))))
     share = np.count_nonzero(lit) / lit.size
     if not 0.06 < share < 0.85:
         return None

@@ -8,8 +8,8 @@ from scipy import ndimage as ndi
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.target import Side
 from napari_ibisagent.policies.embedded.lung_fields import lung_fields
+from napari_ibisagent.policies.embedded.morphology import largest_part
 from napari_ibisagent.policies.embedded.organs import Absent
-from napari_ibisagent.policies.embedded.shapes import main_part
 from napari_ibisagent.policies.embedded.sighting import Look, Sighting
 from napari_ibisagent.policies.embedded.small import Grey
 
@@ -55,7 +55,7 @@ def _outlined(smooth: Grey, field: Mask, other: Mask) -> Mask:
     if not around.any():
         return field
     half = (float(np.median(smooth[field])) + float(np.median(smooth[around]))) / 2
-    grown = main_part(np.asarray((near & (smooth < half)) | ndi.binary_erosion(field, iterations=reach)))
+    grown = largest_part(np.asarray((near & (smooth < half)) | ndi.binary_erosion(field, iterations=reach)))
     pad = 5 * reach
     closed = ndi.binary_closing(np.pad(grown, pad), iterations=4 * reach)[pad:-pad, pad:-pad]
     filled = ndi.binary_fill_holes(closed & near)

@@ -168,13 +168,3 @@ def correlation(a: Grey, b: Grey) -> float:
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum() / norm) if norm > 0 else 0.0
-
-
-def main_part(mask: Mask) -> Mask:
-    """The largest connected part."""
-    parts, count = ndi.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.asarray(parts == int(sizes.argmax()))

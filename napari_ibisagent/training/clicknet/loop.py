@@ -171,7 +171,8 @@ class _Sums:
         point = Point(
             step, round(seconds, 1), float(np.mean(self._losses)), by_clicks, float(torch.cat(self._missed).mean())
         )
-        self.__init__()  # type: ignore[misc]
+        for values in (self._losses, self._missed, self._overlaps, self._clicks):
+            values.clear()
         return point
 
 
