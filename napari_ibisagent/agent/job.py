@@ -20,9 +20,11 @@ from napari_ibisagent.core.episode import (
     Thought,
 )
 from napari_ibisagent.core.errors import BackendError, CancelledError, StateError
+from napari_ibisagent.core.masks import Mask
+from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.protocols import Location, Locator, Policy, Propagator, Segmenter
 from napari_ibisagent.core.target import Target
-from napari_ibisagent.core.view import AXES, Plane, View, view_of
+from napari_ibisagent.core.view import AXES, Plane, View, slice_of, view_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.core.window import Window
 
@@ -41,7 +43,8 @@ def _never() -> bool:
 class Job:
     """What is asked. ``index`` None: the policy or ``locator`` chooses the slice.
 
-    ``propagator`` carries the mask through the volume where ``extent`` is VOLUME.
+    ``propagator`` carries the mask through the volume where ``extent`` is VOLUME. ``given`` (Z, Y, X) is a mask to
+    begin from, as far as it lies on the slice.
     """
 
     volume: Volume
@@ -55,6 +58,7 @@ class Job:
     window: Window | None = None
     extent: Extent = Extent.SLICE
     propagator: Propagator | None = None
+    given: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,7 +86,11 @@ def perform(
     location = _locate(job, cancelled)
     index = location.index
     start = view_of(job.volume, job.plane, job.volume.shape[AXES[job.plane][0]] // 2 if index is None else index)
-    prompted = Prompted(job.prompt, job.plane, start.index, start.shape, location.target, extent=job.extent)
+    prompted = Prompted(
+        *(job.prompt, job.plane, start.index, start.shape, location.target),
+        given=_given_on(start, job),
+        extent=job.extent,
+    )
     _tell(recorder, listen, prompted)
     if index is None:
         ending = (
@@ -97,6 +105,12 @@ def perform(
     _play(events, recorder, listen)
     _carry(job, recorder, listen, cancelled)
     return _finished(job, recorder, start, location)
+
+
+def _given_on(view: View, job: Job) -> PackedMask | None:
+    """What of the given mask lies on a view."""
+    on_slice = None if job.given is None else slice_of(job.given, view.plane, view.index)
+    return None if on_slice is None or not on_slice.any() else PackedMask.of(view.from_native(on_slice))
 
 
 def _play(events: Run, recorder: Recorder, listen: Listener) -> None:

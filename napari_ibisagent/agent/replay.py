@@ -15,7 +15,7 @@ from napari_ibisagent.core.actions import Action
 from napari_ibisagent.core.carrying import Carried
 from napari_ibisagent.core.episode import Episode, Outcome, PackedMask, Prompted, Segmented, StepDeleted
 from napari_ibisagent.core.history import History
-from napari_ibisagent.core.masks import iou
+from napari_ibisagent.core.masks import Mask, iou
 from napari_ibisagent.core.protocols import OpenedView, Segmenter, made_again
 from napari_ibisagent.core.session import Committed, Session, advance
 from napari_ibisagent.core.view import Plane, view_of
@@ -87,17 +87,21 @@ def recompute(history: History, volume: Volume, tool: Segmenter) -> Iterator[Mas
 
 
 def _carried(before: Episode, event: Carried, tool: OpenedView) -> Iterator[MaskCheck]:
-    """The mask that was carried to a slice, again from its neighbour's, if it says which one."""
-    if event.prior is None or before.carrying is None:
+    """The mask that was carried to a slice, again from its neighbour's or its prompts alone, if it has either."""
+    if before.carrying is None:
         return
-    neighbour = before.carrying.on(event.prior)
-    prior = before.mask_array() if neighbour is None else neighbour.mask.array()
+    prior: Mask | None = None
+    if event.prior is not None:
+        neighbour = before.carrying.on(event.prior)
+        prior = before.mask_array() if neighbour is None else neighbour.mask.array()
     room = None if event.room is None else event.room.array()
     if event.prompts:
         again, _ = made_again(tool, event.prompts, prior, room)
         mask = again.mask
-    else:
+    elif prior is not None:
         mask = prior if room is None else prior & room
+    else:
+        return
     number = len(before.carrying.slices) + 1
     yield _compared(before.prompt, number, event.prompts, PackedMask.of(mask), event.mask, event.index)
 

@@ -31,6 +31,7 @@ from napari_ibisagent.core.episode import (
     Terminated,
     Thought,
     advance,
+    prior_after,
     prompts_after,
 )
 from napari_ibisagent.core.errors import BackendError, CancelledError, DialectError, StateError
@@ -127,7 +128,7 @@ class _Play:
         if turn.thought:
             yield from self.tell(Thought(turn.thought))
         agreed = True
-        if turn.prompts or turn.reverts:
+        if turn.prompts or turn.reverts or turn.discards:
             agreed = yield from self._step(turn, spent)
         if turn.terminates and agreed:
             yield from self._end(turn)
@@ -189,8 +190,8 @@ def segment(episode: Episode, actions: tuple[Action, ...], tool: OpenedView) -> 
     After a revert to where nothing was clicked the mask is the prior one, and no tool is asked.
     """
     started = time.perf_counter()
-    prompts = prompts_after(episode, actions)
-    prior = None if episode.prior is None else episode.prior.array()
+    prompts, packed = prompts_after(episode, actions), prior_after(episode, actions)
+    prior = None if packed is None else packed.array()
     if not prompts:
         mask = np.zeros(episode.shape, bool) if prior is None else prior
         return Segmentation(mask, 0.0 if prior is None else 1.0), _since(started)

@@ -100,8 +100,8 @@ def _area(mask: PackedMask | None, pixel_mm2: float | None) -> str:
 
 
 def describe(actions: tuple[object, ...]) -> str:
-    """Actions in short: +(0.33, 0.39), -(…), box, revert."""
-    from napari_ibisagent.core.actions import Box, Click, Revert
+    """Actions in short: +(0.33, 0.39), -(…), box, revert, discard."""
+    from napari_ibisagent.core.actions import Box, Click, Discard, Revert
 
     words = []
     for action in actions:
@@ -111,4 +111,6 @@ def describe(actions: tuple[object, ...]) -> str:
             words.append(f"box({action.x0:.2f}, {action.y0:.2f}, {action.x1:.2f}, {action.y1:.2f})")
         elif isinstance(action, Revert):
             words.append("revert")
+        elif isinstance(action, Discard):
+            words.append("discard the mask")
     return " ".join(words) or "nothing"

@@ -37,6 +37,9 @@ def evaluate(
     max_steps: Annotated[int, typer.Option(min=1, help="The step limit of other policies.")] = 20,
     extent: Annotated[ExtentName, typer.Option(help="One slice of each case, or the whole volume.")] = ExtentName.slice,
     absent: Annotated[bool, typer.Option("--absent", help="Ask for what isn't there instead.")] = False,
+    wholes: Annotated[
+        bool, typer.Option("--wholes", help="Ask for lungs, spine and pelvis too where the truth has their parts.")
+    ] = False,
     reasoning: Annotated[bool, typer.Option("--reasoning", help="Ask with the reasoning prompts.")] = False,
     markdown: Annotated[Path | None, typer.Option(readable=False, help="Also write the table as Markdown.")] = None,
 ) -> None:
@@ -62,6 +65,11 @@ def evaluate(
 
         cases = read_manifest(manifest)
         _check_places(manifest, cases, output, markdown)
+        if wholes:
+            from napari_ibisagent.evaluation.wholes import with_wholes
+            from napari_ibisagent.io.knowledge import load_knowledge
+
+            cases = with_wholes(cases, load_knowledge())
         segmenter = segmenter or ("embedded" if policy == "oracle" else DEFAULT_SEGMENTER)
         asked: dict[str, Any] = {"policy": policy, "segmenter": segmenter}
         if policy == "oracle":
@@ -75,7 +83,7 @@ def evaluate(
             rows, skipped = _run(cases, setting, interrupt)
             _print(rows, skipped)
             results, table = _results(rows, skipped), as_markdown(lines_by_target(rows))
-            asked |= {"max_steps": max_steps, "reasoning": reasoning, "extent": extent.value}
+            asked |= {"max_steps": max_steps, "reasoning": reasoning, "extent": extent.value, "wholes": wholes}
         if output is not None:
             _write(output, json.dumps(_heading(manifest, asked) | results, indent=1))
         if markdown is not None:

@@ -64,6 +64,8 @@ class Request:
     review: bool
     whole: bool
     propagator: str
+    given: Path | None
+    given_label: int | None
 
 
 def segment(
@@ -92,6 +94,12 @@ def segment(
     ] = None,
     truth_label: Annotated[
         int | None, typer.Option(min=1, help="The label value in the truth; else all but 0.")
+    ] = None,
+    given: Annotated[
+        Path | None, typer.Option(readable=False, help="A mask to begin from, on the slice that is worked on.")
+    ] = None,
+    given_label: Annotated[
+        int | None, typer.Option(min=1, help="The label value in the given mask; else all but 0.")
     ] = None,
     max_steps: Annotated[int, typer.Option(min=1, help="The agent's step limit.")] = 20,
     journal: Annotated[
@@ -137,7 +145,7 @@ def segment(
     request = Request(
         *(scan, sentence, output, plane.value, index, policy, segmenter, truth, truth_label, max_steps),
         *(journal, pictures, series, frame, window, modality, review),
-        *(whole or extent is ExtentName.volume, propagator),
+        *(whole or extent is ExtentName.volume, propagator, given, given_label),
     )
 
     def report(code: int, sentence: str) -> None:
@@ -156,16 +164,20 @@ def _segment(request: Request, as_json: bool) -> int:
     _check_request(request, as_json)
     volume = read_scan(request.scan, series=request.series, frame=request.frame, modality=request.modality)
     pictures = _check_places(request, volume)
-    truth = _truth(request, volume)
+    truth = _mask_of("truth", request.truth, request.truth_label, volume)
+    given = _mask_of("given", request.given, request.given_label, volume)
     out = None if as_json else console()
     if out is not None:
         for warning in volume.warnings:
             out.print(f"warning: {warning}", style="yellow", markup=False)
     # Ctrl+C is taken over until all is saved: it ends the agent's work, never the saving of what is done.
     with Interrupt().watching() as interrupt:
-        result, recorder, journal = _perform(request, volume, truth, interrupt, out)
+        result, recorder, journal = _perform(request, volume, truth, given, interrupt, out)
         kept = _save_labels(request, volume, result, recorder, journal)
         kept = replace(kept, warnings=kept.warnings + _save_pictures(request, result, pictures))
+        if given is not None and result.view is not None and result.episode.given is None:
+            unused = f"The given mask shows nothing on slice {result.view.index}; the agent began from nothing there."
+            kept = replace(kept, warnings=(*kept.warnings, unused))
     summary = summary_of(volume, result, kept)
     if out is None:
         typer.echo(json.dumps(summary, ensure_ascii=False))
@@ -186,30 +198,36 @@ def _check_request(request: Request, as_json: bool) -> None:
         raise InputError('The prompt is empty. Say what to segment, for example -p "segment the liver".')
     if request.review and as_json:
         raise InputError("--review asks on the terminal and --json prints nothing but JSON. Choose one of them.")
-    if request.truth_label is not None and request.truth is None:
-        raise InputError("--truth-label names a label of the truth, and there is no --truth. Give both, or neither.")
+    for name, mask, label in (
+        ("truth", request.truth, request.truth_label),
+        ("given", request.given, request.given_label),
+    ):
+        if label is not None and mask is None:
+            raise InputError(
+                f"--{name}-label names a label of a mask, and there is no --{name}. Give both, or neither."
+            )
     _index(request.index)
     _window(request)
 
 
-def _truth(request: Request, volume: Volume) -> Any:
-    """The truth (Z, Y, X), or None where none was given."""
+def _mask_of(option: str, path: Path | None, label: int | None, volume: Volume) -> Any:
+    """The mask (Z, Y, X) that an option names, or None."""
     from napari_ibisagent.core.errors import InputError
     from napari_ibisagent.io.read import read_mask
 
-    if request.truth is None:
+    if path is None:
         return None
-    truth = read_mask(request.truth, volume, request.truth_label or "nonzero")
-    if request.truth_label is not None and not truth.any():
+    mask = read_mask(path, volume, label or "nonzero")
+    if label is not None and not mask.any():
         raise InputError(
-            f"The label {request.truth_label} occurs nowhere in {request.truth.name}. "
-            "Choose another --truth-label, or leave it out for all labels."
+            f"The label {label} occurs nowhere in {path.name}. "
+            f"Choose another --{option}-label, or leave it out for all labels."
         )
-    return truth
+    return mask
 
 
 def _perform(
-    request: Request, volume: Volume, truth: Any, interrupt: Interrupt, out: Any
+    request: Request, volume: Volume, truth: Any, given: Any, interrupt: Interrupt, out: Any
 ) -> tuple[Result, Recorder, Path | None]:
     """Plays the episode; returns what came of it, its record, and where its journal lies."""
     from napari_ibisagent.agent.job import perform
@@ -217,7 +235,7 @@ def _perform(
     from napari_ibisagent.core.session import Opened
     from napari_ibisagent.io.scanref import scan_ref
 
-    job = _job(request, volume, truth)
+    job = _job(request, volume, truth, given)
     pixel = None if not volume.has_spacing else _pixel_mm2(volume, request.plane)
 
     def listen(event: EpisodeEvent, episode: Episode) -> Verdicts | None:
@@ -238,7 +256,7 @@ def _perform(
             journal.close()
 
 
-def _job(request: Request, volume: Volume, truth: Any) -> Job:
+def _job(request: Request, volume: Volume, truth: Any, given: Any) -> Job:
     from napari_ibisagent import registry
     from napari_ibisagent.agent.job import Job
     from napari_ibisagent.agent.stop import Limits
@@ -255,7 +273,9 @@ def _job(request: Request, volume: Volume, truth: Any) -> Job:
     plane, index, window = Plane(request.plane), _index(request.index), _window(request)
     extent = Extent.VOLUME if request.whole else Extent.SLICE
     propagator = registry.load("propagators", request.propagator) if request.whole else None
-    return Job(volume, request.prompt, plane, index, policy, segmenter, locator, limits, window, extent, propagator)
+    return Job(
+        *(volume, request.prompt, plane, index, policy, segmenter, locator, limits, window, extent, propagator, given)
+    )
 
 
 def _save_labels(request: Request, volume: Volume, result: Result, recorder: Recorder, journal: Path | None) -> Kept:
@@ -325,7 +345,7 @@ def _window(request: Request) -> Any:
 
 
 def _inputs(request: Request) -> list[Path]:
-    return [path for path in (request.scan, request.truth) if path is not None]
+    return [path for path in (request.scan, request.truth, request.given) if path is not None]
 
 
 def _check_places(request: Request, volume: Volume) -> Path | None:

@@ -1,4 +1,6 @@
-"""What a policy can do: click, draw a box, revert its last step, terminate. A ``Turn`` is thought + actions.
+"""What a policy can do: click, draw a box, revert its last step, discard a given mask, terminate.
+
+A ``Turn`` is thought + actions.
 
 Coordinates are normalised to [0, 1] of the view, x to the right, y down, as DESIGN's *Click* says; every
 dialect converts to this form and nothing else in the package converts it back.
@@ -49,12 +51,17 @@ class Revert:
 
 
 @dataclass(frozen=True, slots=True)
+class Discard:
+    """Set aside the mask that was given or painted, with all prompts so far: begin from nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Terminate:
     """The agent says that it is done."""
 
 
 PromptAction = Click | Box
-Action = Click | Box | Revert | Terminate
+Action = Click | Box | Revert | Discard | Terminate
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,11 @@ class Turn:
     def reverts(self) -> bool:
         """Whether the agent takes back its last step."""
         return any(isinstance(a, Revert) for a in self.actions)
+
+    @property
+    def discards(self) -> bool:
+        """Whether the agent sets a given mask aside."""
+        return any(isinstance(a, Discard) for a in self.actions)
 
     @property
     def says_absent(self) -> bool:

@@ -49,8 +49,9 @@ class Carried:
 
     confidence: in [0, 1], the tool's score times the agreement with what was expected there.
     note: why a person should look at this slice; empty where nothing stands out.
-    prior: the slice whose mask the tool began with; None: the mask can't be made again from its clicks.
-    prompts: the clicks. room: where the mask may lie; the prior is cut to it before, the tool's answer after.
+    prior: the slice whose mask the tool began with; None: with nothing.
+    prompts: the clicks and boxes; where there are none, and no prior, the mask can't be made again.
+    room: where the mask may lie; the prior is cut to it before, the tool's answer after.
     """
 
     index: int

@@ -13,7 +13,7 @@ from napari_ibisagent.core import actions, carrying, episode, history, session, 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        *(actions.Click, actions.Box, actions.Revert, actions.Terminate),
+        *(actions.Click, actions.Box, actions.Revert, actions.Discard, actions.Terminate),
         *(target.Target, episode.PackedMask),
         *(episode.Prompted, episode.Located, episode.Thought, episode.Proposed, episode.Amended, episode.Accepted),
         *(episode.Overridden, episode.StepDeleted),

@@ -17,7 +17,7 @@ from enum import StrEnum
 import numpy as np
 
 from napari_ibisagent.core import masks, packed
-from napari_ibisagent.core.actions import Action, Box, Click, PromptAction, Revert, Turn
+from napari_ibisagent.core.actions import Action, Box, Click, Discard, PromptAction, Revert, Turn
 from napari_ibisagent.core.carrying import Carried, CarryBegun, CarryEnded, Carrying, Extent, begun, further
 from napari_ibisagent.core.errors import StateError
 from napari_ibisagent.core.target import Target
@@ -327,10 +327,18 @@ def _through_the_volume(episode: Episode, event: CarryBegun | Carried | CarryEnd
     return replace(episode, carrying=further(episode.carrying, event, episode.index, episode.shape))
 
 
+def prior_after(episode: Episode, actions: tuple[Action, ...]) -> PackedMask | None:
+    """The mask that the prompts in force start from once ``actions`` are done: none after a discard."""
+    return None if any(isinstance(a, Discard) for a in actions) else episode.prior
+
+
 def prompts_after(episode: Episode, actions: tuple[Action, ...]) -> tuple[PromptAction, ...]:
-    """The clicks and boxes in force once ``actions`` are done. A revert first drops those of the last turn."""
+    """The clicks and boxes in force once ``actions`` are done. A revert first drops those of the last turn, a discard
+    all of them."""
     before = episode.prompts
-    if any(isinstance(a, Revert) for a in actions):
+    if any(isinstance(a, Discard) for a in actions):
+        before = ()
+    elif any(isinstance(a, Revert) for a in actions):
         shorter = (s.prompts for s in reversed(episode.steps) if s.prior == episode.prior)
         before = next((p for p in shorter if len(p) < len(before) and before[: len(p)] == p), ())
     return before + tuple(a for a in actions if isinstance(a, Click | Box))
@@ -353,7 +361,7 @@ def again(episode: Episode, step: Step, result: Segmented | None) -> Episode:
         prompts, prior, mask, score = (), step.prior, step.mask, None
     else:
         _fitting(episode, result.mask)
-        prompts, prior = prompts_after(episode, step.actions), episode.prior
+        prompts, prior = prompts_after(episode, step.actions), prior_after(episode, step.actions)
         mask, score = result.mask, result.score
     redone = replace(step, prompts=prompts, prior=prior, mask=mask, score=score)
     return replace(episode, steps=(*episode.steps, redone), carrying=None)
@@ -460,7 +468,7 @@ def _segmented(episode: Episode, event: Segmented) -> Episode:
         Author.HUMAN if pending.verdict is Verdict.OVERRIDDEN else pending.author,
         pending.verdict,
         prompts_after(episode, pending.actions),
-        episode.prior,
+        prior_after(episode, pending.actions),
         event.mask,
         event.score,
         pending.ms + event.ms,

@@ -129,7 +129,8 @@ class CarriedSlice:
 
     confidence: in [0, 1], the tool's score times the agreement with what was expected.
     note: why a person should look at this slice, as a sentence; empty where nothing stands out.
-    prior, prompts, room: what it was made from, where ``made_again`` can make it again; prior None: it can't.
+    prior, prompts, room: what it was made from, where ``made_again`` can make it again: the slice whose mask the tool
+    began with (None: with nothing), clicks and boxes (with neither, it can't), and where the mask may lie.
     """
 
     index: int
@@ -156,14 +157,14 @@ class Propagator(Protocol):
 
 
 def made_again(
-    opened: OpenedView, prompts: Sequence[PromptAction], prior: Mask, room: Mask | None
+    opened: OpenedView, prompts: Sequence[PromptAction], prior: Mask | None, room: Mask | None
 ) -> tuple[Segmentation, int]:
-    """The one way from a neighbour's mask and clicks to the mask of a slice; all masks (H, W).
+    """The one way from a neighbour's mask, or none, and prompts to the mask of a slice; all masks (H, W).
 
     The prior is cut to the room before the tool sees it, and the answer after, so that it can't leak out of it; the
     number says how many pixels of the answer were cut off. Propagators and replay both go through here.
     """
     if room is None:
         return opened.segment(prompts, prior), 0
-    answer = opened.segment(prompts, prior & room)
+    answer = opened.segment(prompts, None if prior is None else prior & room)
     return Segmentation(answer.mask & room, answer.score), int(np.count_nonzero(answer.mask & ~room))

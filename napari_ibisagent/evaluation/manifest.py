@@ -16,13 +16,14 @@ from napari_ibisagent.core.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One target of a case: what is asked and where its truth lies."""
+    """One target of a case: what is asked and where its truth lies; with ``parts``, their truths together."""
 
     target: str
     mask: Path
     value: int | Literal["nonzero"]
     prompt: str
     reasoning_prompt: str | None
+    parts: tuple[Task, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

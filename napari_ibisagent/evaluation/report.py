@@ -14,7 +14,10 @@ WRONG_IOU = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The means of a group of rows; None where no row has the figure. Times in seconds."""
+    """The means of a group of rows; None where no row has the figure. Times in seconds.
+
+    ``key_dice``: of volumes the Dice of the slice that was worked on; ``dice`` is that of the volume.
+    """
 
     name: str
     tasks: int
@@ -22,6 +25,7 @@ class Line:
     wrong: int
     iou: float
     dice: float
+    key_dice: float | None
     hd95_mm: float | None
     surface_dice_2mm: float | None
     steps: float
@@ -30,7 +34,7 @@ class Line:
 
 
 HEADINGS = (
-    *("target", "tasks", "found", "wrong", "IoU", "Dice", "HD95 mm", "NSD 2 mm"),
+    *("target", "tasks", "found", "wrong", "IoU", "Dice", "key Dice", "HD95 mm", "NSD 2 mm"),
     *("steps", "s a step", "s a case"),
 )
 
@@ -46,6 +50,7 @@ def summarise(name: str, rows: Sequence[Row]) -> Line:
         sum(row.iou < WRONG_IOU for row in found),
         fmean(row.iou for row in rows),
         fmean(row.dice for row in rows),
+        _mean(row.key_dice for row in rows if row.extent == "volume"),
         _mean(row.hd95_mm for row in rows),
         _mean(row.surface_dice_2mm for row in rows),
         steps / len(rows),
@@ -70,6 +75,7 @@ def cells(line: Line) -> tuple[str, ...]:
         str(line.wrong),
         f"{line.iou:.3f}",
         f"{line.dice:.3f}",
+        "" if line.key_dice is None else f"{line.key_dice:.3f}",
         "" if line.hd95_mm is None else f"{line.hd95_mm:.1f}",
         "" if line.surface_dice_2mm is None else f"{line.surface_dice_2mm:.3f}",
         f"{line.steps:.1f}",

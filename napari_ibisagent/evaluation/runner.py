@@ -114,11 +114,19 @@ def read_tasks(cases: Sequence[Case]) -> Iterator[tuple[Case, Task, Volume, Mask
             continue
         for task in case.tasks:
             try:
-                truth = read_mask(task.mask, volume, task.value)
+                truth = _truth(task, volume)
             except IbisError as error:
                 yield Skipped(case.name, task.target, str(error))
                 continue
             yield case, task, volume, truth
+
+
+def _truth(task: Task, volume: Volume) -> Mask:
+    """(Z, Y, X) of a task, or of all its parts."""
+    truth: Mask = np.zeros(volume.shape, bool)
+    for part in task.parts or (task,):
+        truth |= read_mask(part.mask, volume, part.value)
+    return truth
 
 
 def _play(

@@ -2,7 +2,8 @@
 
 On each slice there is an expectation: the policy's evidence where it has any, else what goes on from the neighbour's
 mask and looks like the key slice's (``_look``). The tool gets the neighbour's mask and clicks into the largest
-difference of its answer and the expectation, until that gains nothing more. The mask is held inside of a room round
+difference of its answer and the expectation, until that gains nothing more; where there is evidence, also a box round
+that and clicks without the neighbour's mask, and the better answer counts. The mask is held inside of a room round
 the expectation, so that a leak ends there. It stops where the organ ends. What is odd on a slice is said in its note.
 
 What it leaves out: any look at slices further away; a mistake on one slice without evidence is carried on.
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_ibisagent.core.actions import Click, PromptAction
-from napari_ibisagent.core.clicks import next_click
+from napari_ibisagent.core.clicks import box_round, next_click
 from napari_ibisagent.core.distance import deepest
 from napari_ibisagent.core.masks import Mask, dice
 from napari_ibisagent.core.protocols import CarriedSlice, Carry, OpenedView, made_again
@@ -77,12 +78,15 @@ class _Goal:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Followed:
-    """What the tool made of a slice: mask (H, W), score, the clicks, and how many pixels spilled out of the room."""
+    """What the tool made of a slice: mask (H, W), score, the prompts, how many pixels spilled out of the room, the
+    agreement (Dice) with the goal, and whether it was begun from nothing instead of from the neighbour's mask."""
 
     mask: Mask
     score: float
     prompts: tuple[PromptAction, ...]
     spilled: int
+    agreement: float
+    anew: bool
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -124,7 +128,7 @@ def _way(carry: Carry, start: _Start, step: int) -> Iterator[CarriedSlice]:
             note = "Evidence is seen before and behind this slice, but not on it."
         elif not note and confidence < _DOUBTFUL * start.score:
             note = f"The confidence is only {confidence:.2f}."
-        yield CarriedSlice(index, answer.mask, confidence, note, at, answer.prompts, goal.room)
+        yield CarriedSlice(index, answer.mask, confidence, note, None if answer.anew else at, answer.prompts, goal.room)
         if not answer.mask.any() or odd >= _ODD:
             return
         prior, at = answer.mask, index
@@ -141,25 +145,40 @@ def _goal_of(carry: Carry, look: Look, view: View, prior: Mask, evidence: Mask |
 
 
 def _followed(opened: OpenedView, prior: Mask, goal: _Goal) -> _Followed:
-    """The tool's best answer and its clicks; the first into what neighbour and goal have in common, if they agree."""
-    best: _Followed | None = None
-    mask = prior & goal.room
-    agreement = dice(mask, goal.mask)
+    """The tool's best answer and its clicks, from the neighbour's mask; where there is evidence, also begun anew.
+
+    A tool changes a prior mask only where it is clicked on, so that where the organ's form changes fast, a box round
+    the evidence and clicks from nothing agree better.
+    """
+    from_prior = _refined(opened, prior, goal)
+    if not goal.seen or from_prior.agreement >= _GOOD:
+        return from_prior
+    anew = _refined(opened, None, goal)
+    return max(from_prior, anew, key=lambda answer: answer.agreement)
+
+
+def _refined(opened: OpenedView, prior: Mask | None, goal: _Goal) -> _Followed:
+    """Clicks into the largest difference from the goal, until they gain nothing; from a prior mask or from nothing.
+
+    The first click confirms what prior and goal have in common: a tool must know where the thing is before it can be
+    told where it isn't. From nothing a box comes first.
+    """
+    mask = np.zeros_like(goal.mask) if prior is None else prior & goal.room
+    best = _Followed(mask, 0.0, (), 0, dice(mask, goal.mask), prior is None)
+    lead: tuple[PromptAction, ...] = (box_round(goal.mask),) if prior is None else ()
     for _ in range(_CLICKS):
-        click = None if agreement >= _GOOD else next_click(mask, goal.mask)
-        if click is None and best is not None:
+        click = None if best.agreement >= _GOOD else next_click(best.mask, goal.mask)
+        if click is None and best.prompts:
             break
-        # A tool must know where the thing is before it can be told where it isn't.
-        first = () if best is not None or (click is not None and click.positive) else (_confirming(prior, goal.mask),)
-        clicks = first if click is None else (*first, click)
-        prompts = clicks if best is None else (*best.prompts, *clicks)
+        if prior is not None and not best.prompts and (click is None or not click.positive):
+            lead = (_confirming(prior, goal.mask),)
+        prompts = (*best.prompts, *lead, *(() if click is None else (click,)))
         answer, spilled = made_again(opened, prompts, prior, goal.room)
-        now = dice(answer.mask, goal.mask)
-        if best is not None and now < agreement + _GAIN:
+        agreement = dice(answer.mask, goal.mask)
+        if best.prompts and agreement < best.agreement + _GAIN:
             break
-        best = _Followed(answer.mask, answer.score, prompts, spilled)
-        mask, agreement = answer.mask, now
-    return best or _Followed(mask, 0.0, (), 0)
+        best, lead = _Followed(answer.mask, answer.score, prompts, spilled, agreement, prior is None), ()
+    return best
 
 
 def _confirming(prior: Mask, goal: Mask) -> Click:

@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 
 from napari_ibisagent.agent.commit import BY_HAND
-from napari_ibisagent.core.actions import Action, Box, Click, Revert
+from napari_ibisagent.core.actions import Action, Box, Click, Discard, Revert
 from napari_ibisagent.core.carrying import Extent
 from napari_ibisagent.core.episode import Author, Episode, Outcome, PackedMask, Step, Verdict
 from napari_ibisagent.core.session import Session
@@ -66,7 +66,7 @@ def readable(raw: str) -> str:
 
 
 def signs_of(actions: tuple[Action, ...]) -> tuple[str, ...]:
-    """The actions as the cards show them: + and − for clicks, a box, a revert; a pen where none was needed."""
+    """The actions as the cards show them: + and − for clicks, a box, a revert, a mask set aside; a pen without any."""
     found: list[str] = []
     for action in actions:
         if isinstance(action, Click):
@@ -75,6 +75,8 @@ def signs_of(actions: tuple[Action, ...]) -> tuple[str, ...]:
             found.append("▭")
         elif isinstance(action, Revert):
             found.append("↶")
+        elif isinstance(action, Discard):
+            found.append("∅")
     return tuple(found) or ("✎",)
 
 

@@ -408,12 +408,15 @@ def test_the_journal_brings_every_slice_back_and_replay_makes_each_again(tmp_pat
 
 def test_replay_finds_a_slice_that_was_changed():
     recorder = recorder_at_key()
+    after = set()
     for event in carry(recorder.session.episode, scan(), crew(), never):
         if isinstance(event, Carried) and event.index == 12:
             event = replace(event, mask=PackedMask.of(np.roll(event.mask.array(), 3, axis=0)))  # noqa: PLW2901
+        if isinstance(event, Carried) and event.prior == 12:
+            after.add(event.index)
         recorder.record(event)
     wrong = [check.index for check in recompute(recorder.history, scan(), geodesic.build()) if not check.identical]
-    assert wrong == [12, 13]  # the one after it was made from another mask than is written down
+    assert wrong == sorted({12} | after)  # one made from it was made from another mask than is written down
 
 
 def test_a_slice_that_does_not_say_what_it_was_made_from_is_taken_as_it_is():

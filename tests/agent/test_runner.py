@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from playground import HIT, MISS, OUT, REVERT, SIDE, STOP, disc, opened, stage, start, volume
@@ -276,6 +278,21 @@ def test_a_revert_to_nothing_asks_no_tool():
         Stage(volume(), opened()[0], stage(REVERT, STOP).policy, BrokenTool(BackendError("asked"))), episode=painted
     )
     assert episode.steps[-1].mask == drawn and episode.outcome is Outcome.DONE
+
+
+def test_a_discard_sets_the_given_mask_aside_and_all_prompts_before_it():
+    given = PackedMask.of(np.roll(disc(), 12, axis=0))
+    begun = replace(start(), given=given)
+    anew = HIT.replace("<action>", "<action>Discard, ")
+    _, episode = play(stage(MISS, anew, STOP), episode=begun)
+    before, after = episode.steps
+    assert before.prior == given and after.prior is None and after.prompts == (Click(0.5703, 0.4453, True),)
+    assert dice(after.mask.array(), disc()) > 0.95
+    # Alone it leaves an empty mask, and no tool is asked.
+    lone = "<think>No.</think><action>Discard</action>"
+    broken = Stage(volume(), opened()[0], stage(lone, STOP).policy, BrokenTool(BackendError("asked")))
+    _, episode = play(broken, episode=begun)
+    assert not episode.steps[0].mask.array().any() and episode.steps[0].prior is None
 
 
 def test_the_policy_sees_the_mask_over_the_picture():

@@ -13,6 +13,7 @@ import pytest
 from commands import COMMAND, environment, ibisagent, segment_json
 from PIL import Image
 
+from napari_ibisagent.evaluation.canvas import LABEL
 from napari_ibisagent.evaluation.phantom import make_phantom
 from napari_ibisagent.io.journal import read_journal
 from napari_ibisagent.io.labels import write_labels, write_volume
@@ -53,6 +54,21 @@ def test_a_named_organ_is_done_and_saved_on_the_scans_own_grid(phantom, tmp_path
         assert not sheet.info
     (journal,) = tmp_path.glob("*.ibis.jsonl")
     assert read_journal(journal).session.objects[0].name == "liver"
+
+
+def test_a_given_mask_of_something_else_is_discarded_and_one_that_fits_is_kept(phantom, tmp_path):
+    scan, truth = phantom
+    asked = (scan, "-p", "segment the liver", "--given", truth)
+    code, result = segment_json(*asked, "--given-label", LABEL["spleen"])
+    assert code == 0 and result["steps"][0]["actions"][0] == {"type": "Discard"}
+    assert "isn't the liver" in result["steps"][0]["thought"] and result["warnings"] == []
+    code, kept = segment_json(*asked, "--given-label", LABEL["liver"], "-o", tmp_path / "liver.nii.gz")
+    assert code == 0 and not any({"type": "Discard"} in step["actions"] for step in kept["steps"])
+    assert (tmp_path / "liver.nii.gz").exists() and kept["slice"] == result["slice"]
+    code, elsewhere = segment_json(*asked, "--given-label", LABEL["urinary bladder"])
+    assert code == 0 and elsewhere["warnings"] == [
+        f"The given mask shows nothing on slice {result['slice']}; the agent began from nothing there."
+    ]
 
 
 def test_a_reasoning_prompt_finds_the_organ_on_the_right(phantom, tmp_path):
@@ -114,6 +130,8 @@ def test_the_step_limit_saves_with_a_warning(phantom, tmp_path):
         (("SCAN", "-p", "x", "--policy", "oracle"), "--truth"),
         (("SCAN", "-p", "x", "--review"), "--review"),
         (("SCAN", "-p", "x", "--truth-label", "3"), "--truth-label"),
+        (("SCAN", "-p", "x", "--given-label", "3"), "--given"),
+        (("SCAN", "-p", "x", "--given", "missing.nii.gz"), "missing.nii.gz"),
         (("SCAN", "-p", "x", "--max-steps", "0"), "--max-steps"),
         (("SCAN",), "--prompt"),
         (("x" * 300, "-p", "x"), "can't be opened"),

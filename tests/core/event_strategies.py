@@ -7,7 +7,7 @@ import random
 import numpy as np
 from hypothesis import strategies as st
 
-from napari_ibisagent.core.actions import Box, Click, Revert, Terminate
+from napari_ibisagent.core.actions import Box, Click, Discard, Revert, Terminate
 from napari_ibisagent.core.carrying import Carried, CarryBegun, CarryEnded, End, Extent
 from napari_ibisagent.core.episode import (
     Accepted,
@@ -52,7 +52,9 @@ VALUE = st.integers(1, 70_000)
 CLICK = st.builds(Click, NUMBER, NUMBER, st.booleans())
 EDGES = st.lists(NUMBER, min_size=2, max_size=2, unique=True).map(sorted)
 BOX = st.builds(lambda x, y: Box(x[0], y[0], x[1], y[1]), EDGES, EDGES)
-ACTIONS = st.lists(st.one_of(CLICK, BOX, st.just(Revert()), st.just(Terminate())), max_size=4).map(tuple)
+ACTIONS = st.lists(st.one_of(CLICK, BOX, st.just(Revert()), st.just(Discard()), st.just(Terminate())), max_size=4).map(
+    tuple
+)
 MASK = st.lists(st.booleans(), min_size=12, max_size=12).map(lambda v: PackedMask.of(np.array(v).reshape(3, 4)))
 CODE = st.none() | st.tuples(TEXT, TEXT, TEXT)
 TARGET = st.none() | st.builds(Target, TEXT, TEXT, st.sampled_from(Side), CODE)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_ibisagent.core.actions import Action, Box, Click, Revert, Terminate, Turn
+from napari_ibisagent.core.actions import Action, Box, Click, Discard, Revert, Terminate, Turn
 from napari_ibisagent.core.dialects import parser
 from napari_ibisagent.core.dialects.ibis import parse, render
 from napari_ibisagent.core.errors import DialectError, UnknownNameError
@@ -20,7 +20,7 @@ EDGES = st.lists(st.integers(0, 10_000), min_size=2, max_size=2, unique=True).ma
 )
 CLICKS = st.builds(Click, COORDINATES, COORDINATES, st.booleans())
 BOXES = st.builds(lambda x, y: Box(x[0], y[0], x[1], y[1]), EDGES, EDGES)
-ACTIONS = st.one_of(CLICKS, BOXES, st.just(Revert()), st.just(Terminate()))
+ACTIONS = st.one_of(CLICKS, BOXES, st.just(Revert()), st.just(Discard()), st.just(Terminate()))
 # Any text without the tags themselves: "<" alone, "</b>", "(", digits and lines are all fair.
 WORDS = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="<"), max_size=80),

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from napari_ibisagent.agent.job import Job, Result, perform
 from napari_ibisagent.agent.recorder import Recorder
-from napari_ibisagent.core.actions import Click
+from napari_ibisagent.core.actions import Click, Discard
 from napari_ibisagent.core.episode import Author, Outcome, PackedMask, Painted, Prompted, Proposed, Rejected, begin
 from napari_ibisagent.core.masks import dice
 from napari_ibisagent.core.overlay import grey_picture
@@ -261,6 +261,44 @@ def test_what_a_person_painted_is_kept(patient):
     assert mask[patch].all()
     assert (mask & painted).sum() >= 0.99 * painted.sum()
     assert dice(mask & ~patch, patient.truth("liver")[index]) > 0.7
+
+
+def given(patient: Patient, mask: np.ndarray, prompt: str, index: int) -> Result:
+    job = Job(
+        *(patient.phantom.volume, prompt, Plane.AXIAL, index, patient.policy, tool_module.build(), patient.policy),
+        given=mask,
+    )
+    return perform(job, Recorder())
+
+
+def test_a_given_mask_of_another_organ_is_set_aside_and_said_so(patient):
+    index = patient.policy.locate(patient.phantom.volume, "liver", Plane.AXIAL).index
+    spleen = patient.truth("spleen")
+    assert spleen[index].any()
+    result = given(patient, spleen, "segment the liver", index)
+    first = result.episode.steps[0]
+    assert first.actions[0] == Discard() and first.prior is None and "isn't the liver" in first.thought
+    mask = result.view.to_native(result.episode.mask_array())
+    assert dice(mask, patient.truth("liver")[index]) > 0.85
+    assert not (mask & spleen[index]).any()
+
+
+def test_a_given_mask_that_fits_is_refined_and_not_thrown_away(patient):
+    index = patient.policy.locate(patient.phantom.volume, "liver", Plane.AXIAL).index
+    liver = patient.truth("liver")
+    half = liver.copy()
+    half[:, :, int(np.nonzero(liver[index])[1].mean()) :] = False
+    result = given(patient, half, "segment the liver", index)
+    assert result.episode.steps and not any(Discard() in step.actions for step in result.episode.steps)
+    mask = result.view.to_native(result.episode.mask_array())
+    assert (mask & half[index]).sum() >= 0.99 * half[index].sum()
+    assert dice(mask, liver[index]) > dice(half[index], liver[index]) + 0.1
+
+
+def test_a_given_mask_stays_where_the_target_is_not_found(patient):
+    index = patient.policy.locate(patient.phantom.volume, "liver", Plane.AXIAL).index
+    result = given(patient, patient.truth("liver"), "segment the pancreas", index)
+    assert result.episode.outcome is Outcome.NOT_FOUND and result.episode.steps == ()
 
 
 # -- other pictures ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_ibisagent import registry
+from napari_ibisagent.core.actions import Box
 from napari_ibisagent.core.clicks import next_click
 from napari_ibisagent.core.masks import dice
 from napari_ibisagent.core.protocols import Carry, Propagator, Segmentation, made_again
@@ -64,9 +65,11 @@ class _Filling:
 
     def segment(self, prompts, prior):
         parts, _ = ndi.label(self._bright)
-        mask = prior & self._bright
+        mask = np.zeros_like(self._bright) if prior is None else prior & self._bright
         rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
         for click in prompts:
+            if isinstance(click, Box):
+                continue
             row, column = self._view.pixel_of(click.x, click.y)
             if click.positive:
                 mask = mask | (parts == (parts[row, column] or -1))
@@ -221,10 +224,11 @@ def test_it_goes_outwards_on_both_sides_and_stops_when_told():
 def test_a_tool_that_finds_nothing_leaves_no_mask_behind():
     class Blank(Filler):
         def open(self, view):
+            self._shape = view.shape
             return self
 
         def segment(self, prompts, prior):
-            return Segmentation(np.zeros(prior.shape, bool), 0.0)
+            return Segmentation(np.zeros(self._shape, bool), 0.0)
 
     volume, truth = organ()
     assert carried(volume, truth, Blank())[1] == []
@@ -240,7 +244,7 @@ def test_a_tool_that_finds_nothing_leaves_no_mask_behind():
     st.integers(0, 4),
 )
 def test_what_it_says_of_each_slice_holds(radii, guarded, plane, off):
-    """Bounds, order, confidence, and that each mask comes out of its clicks, its neighbour and its room again."""
+    """Bounds, order, confidence, and that each mask comes out of its prompts, its neighbour and its room again."""
     volume, truth = organ(radii=radii)
     tool = Filler()
     first, last = spread(truth, plane)
@@ -250,10 +254,13 @@ def test_what_it_says_of_each_slice_holds(radii, guarded, plane, off):
     masks = {key: view_of(volume, plane, key).from_native(slice_of(truth, plane, key))}
     for one in slices:
         assert first <= one.index <= last and one.index not in masks
-        assert one.prior in masks and abs(one.prior - one.index) == 1
+        if one.prior is None:  # begun anew, which only evidence can ask for, with a box round it
+            assert guarded and isinstance(one.prompts[0], Box)
+        else:
+            assert one.prior in masks and abs(one.prior - one.index) == 1
         assert 0 <= one.confidence <= 1
         opened = tool.open(view_of(volume, plane, one.index))
-        again, _ = made_again(opened, one.prompts, masks[one.prior], one.room)
+        again, _ = made_again(opened, one.prompts, masks.get(one.prior), one.room)
         np.testing.assert_array_equal(again.mask, one.mask)
         masks[one.index] = one.mask
 
@@ -266,3 +273,26 @@ def test_clicks_fall_where_mask_and_evidence_differ_most():
     first = slices[0]
     prior = truth[key_of(truth, Plane.AXIAL)] & first.room
     assert first.prompts[0] == next_click(prior, evidence(first.index))
+
+
+class Stubborn(Filler):
+    """A tool that never leaves a prior mask: what was there is what it answers."""
+
+    def open(self, view):
+        found = super().open(view)
+        fill = found.segment
+
+        def segment(prompts, prior):
+            return fill(prompts, None) if prior is None else Segmentation(prior, 0.9)
+
+        found.segment = segment
+        return found
+
+
+def test_with_evidence_a_slice_is_begun_anew_where_the_neighbours_mask_holds_the_tool_back():
+    volume, truth = organ(radii=(6, 14, 14))
+    key, slices = carried(volume, truth, Stubborn(), evidence=source(volume, truth), bounds=spread(truth))
+    assert any(one.prior is None for one in slices)
+    assert dice(whole(volume, truth, Plane.AXIAL, key, slices), truth) > 0.9
+    # Without evidence nothing says where to begin.
+    assert all(one.prior is not None for one in carried(volume, truth, Stubborn())[1])

@@ -3,14 +3,14 @@
 ``parse`` is tolerant of what the published checkpoints and their training data differ in (DESIGN section 6):
 either stop word, any white space and case, several clicks in an action, "point" or "click". It is strict about
 what would move a click: a coordinate that isn't a plain number in [0, 1] is a DialectError and never a guess.
-``Box (…)`` and ``Revert`` are ours; published checkpoints never write them.
+``Box (…)``, ``Revert`` and ``Discard`` are ours; published checkpoints never write them.
 """
 
 from __future__ import annotations
 
 import re
 
-from napari_ibisagent.core.actions import Action, Box, Click, Revert, Terminate, Turn
+from napari_ibisagent.core.actions import Action, Box, Click, Discard, Revert, Terminate, Turn
 from napari_ibisagent.core.errors import DialectError
 
 # A model's answer is some hundred characters; anything this long is a fault, not an answer.
@@ -21,6 +21,7 @@ _ACTION = re.compile(
     r"\s*(?:(?P<sign>positive|negative)\s+(?:point|click)\s*:?\s*\((?P<point>[^()]*)\)"
     r"|box\s*:?\s*\((?P<box>[^()]*)\)"
     r"|(?P<revert>revert)"
+    r"|(?P<discard>discard)"
     r"|(?P<stop>terminat(?:e|ion)))\s*(?:[.,;]|\band\b)?\s*",
     re.IGNORECASE,
 )
@@ -123,6 +124,8 @@ def _action(match: re.Match[str], text: str) -> Action:
         return Terminate()
     if match["revert"]:
         return Revert()
+    if match["discard"]:
+        return Discard()
     try:
         if match["box"] is not None:
             x0, y0, x1, y1 = _numbers(match["box"], 4, text)
@@ -148,5 +151,7 @@ def _render_action(action: Action) -> str:
             return f"Box ({x0:.4f}, {y0:.4f}, {x1:.4f}, {y1:.4f})"
         case Revert():
             return "Revert"
+        case Discard():
+            return "Discard"
         case Terminate():
             return "Terminate"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_ibisagent.core.actions import Action, Box, Click, Revert, Terminate, Turn
-from napari_ibisagent.core.clicks import next_click
+from napari_ibisagent.core.actions import Action, Click, Discard, Revert, Terminate, Turn
+from napari_ibisagent.core.clicks import box_round, next_click
 from napari_ibisagent.core.episode import Author, Episode, Verdict
-from napari_ibisagent.core.masks import Mask, bounding_box, dice
+from napari_ibisagent.core.masks import Mask, dice
 from napari_ibisagent.policies.embedded.goals import Goal
 
 # The mask agrees with the evidence this well (Dice): nothing more to do.
@@ -18,6 +18,8 @@ _POOR = 0.5
 _DOUBTFUL = 0.75
 # Evidence that is less sure than this gives an answer that says so.
 _UNSURE = 0.5
+# A given mask that shares less than this (Dice) with the evidence is of something else.
+_OTHER_THING = 0.1
 # After so many steps a mask that still agrees poorly is given up.
 _PATIENCE = 8
 # A step that gains less than this, twice, ends the episode; one that loses more than this is taken back.
@@ -31,6 +33,8 @@ def next_turn(goal: Goal, episode: Episode) -> Turn:
     wanted = _with_human_word(goal.mask, episode)
     mask = episode.mask_array()
     agreement = dice(mask, wanted)
+    if _contradicts(goal, episode, agreement):
+        return _begun_anew(goal, wanted, agreement)
     before = _agreement_before(episode, wanted)
     if before is not None and agreement < before - _GAIN and _may_revert(episode):
         return Turn(
@@ -65,12 +69,34 @@ def _with_human_word(goal: Mask, episode: Episode) -> Mask:
     return wanted
 
 
+def _contradicts(goal: Goal, episode: Episode, agreement: float) -> bool:
+    """Whether the mask that the episode began with is of something else than the sentence asks for.
+
+    Weak evidence doesn't stand above a given mask; nor does any, once a person has worked on it.
+    """
+    given = episode.given is not None and bool(episode.mask_array().any())
+    return given and not episode.steps and goal.sure >= _UNSURE and agreement < _OTHER_THING
+
+
+def _begun_anew(goal: Goal, wanted: Mask, agreement: float) -> Turn:
+    """The given mask is set aside, in the same turn as the first click."""
+    click = next_click(np.zeros_like(wanted), wanted)
+    if click is None:
+        raise ValueError("There is no evidence to click on.")
+    name = goal.target.phrase if goal.target else "the target"
+    return Turn(
+        f"{goal.how}. The mask that is there isn't {name}: it agrees with the evidence to {agreement:.2f} only "
+        f"({'; '.join(goal.facts)}). I set it aside and click where {name} is, at ({click.x:.2f}, {click.y:.2f}).",
+        (Discard(), click),
+    )
+
+
 def _agreement_before(episode: Episode, wanted: Mask) -> float | None:
     """How well the mask before the last step agreed, or None on the first step."""
     if not episode.steps:
         return None
     if len(episode.steps) == 1:
-        given = episode.given
+        given = None if _set_aside(episode) else episode.given
         return None if given is None else dice(given.array(), wanted)
     earlier = episode.steps[-2].mask
     return 0.0 if earlier is None else dice(earlier.array(), wanted)
@@ -109,6 +135,11 @@ def _fresh_click(mask: Mask, wanted: Mask, episode: Episode) -> Click | None:
     return click if around.mean() > 0.5 else None
 
 
+def _set_aside(episode: Episode) -> bool:
+    """Whether the first step set the given mask aside."""
+    return bool(episode.steps) and any(isinstance(a, Discard) for a in episode.steps[0].actions)
+
+
 def _took_back_first(episode: Episode) -> bool:
     """Whether the second step took the first one back: its click was in the right place all the same."""
     return len(episode.steps) > 1 and any(isinstance(a, Revert) for a in episode.steps[1].actions)
@@ -116,29 +147,22 @@ def _took_back_first(episode: Episode) -> bool:
 
 def _flooded(episode: Episode, mask: Mask, wanted: Mask) -> bool:
     """Whether the very first click spilled over more than the whole target; a box mends that in one step."""
-    first = len(episode.steps) == 1 and len(episode.prompts) == 1 and episode.given is None
+    from_nothing = episode.given is None or _set_aside(episode)
+    first = len(episode.steps) == 1 and len(episode.prompts) == 1 and from_nothing
     spilled = np.count_nonzero(mask & ~wanted)
     return first and _may_revert(episode) and bool(spilled > np.count_nonzero(wanted))
 
 
 def _boxed(goal: Goal, wanted: Mask) -> Turn:
     """A box round the evidence, with a tenth of its size to spare, and a click into its middle."""
-    height, width = wanted.shape
-    bounds = bounding_box(wanted)
     click = next_click(np.zeros_like(wanted), wanted)
-    if bounds is None or click is None:
-        raise ValueError("There is no evidence to draw a box round.")
-    edges = []
-    for at, size in zip(bounds, (height, width), strict=True):
-        spare = 0.1 * (at.stop - at.start) + 1
-        edges.append((max(0.0, (at.start - spare) / size), min(1.0, (at.stop + spare) / size)))
-    (y0, y1), (x0, x1) = edges
-    box = Box(round(x0, 4), round(y0, 4), round(x1, 4), round(y1, 4))
+    if click is None:
+        raise ValueError("There is no evidence to click on.")
     name = goal.target.phrase if goal.target else "the target"
     return Turn(
         f"A box keeps the tool near the evidence for {name}; with it a positive click at "
         f"({click.x:.2f}, {click.y:.2f}).",
-        (box, click),
+        (box_round(wanted), click),
     )
 
 

@@ -11,7 +11,7 @@ from napari_ibisagent.core.masks import Mask
 def next_click(rng: np.random.Generator, mask: Mask, target: Mask) -> tuple[int, int, bool] | None:
     """(row, column, positive) in the deeper error of masks (H, W); None where there is none.
 
-    Half of the clicks lie at the error's middle, half anywhere in its inner part: people aren't oracles.
+    Six of ten lie at the error's middle, the others anywhere in its inner part: people aren't oracles.
     """
     missed, spilled = (_depth(error) for error in (target & ~mask, mask & ~target))
     positive = bool(missed.max() >= spilled.max())
@@ -19,7 +19,7 @@ def next_click(rng: np.random.Generator, mask: Mask, target: Mask) -> tuple[int,
     deepest = int(chosen.max())
     if deepest == 0:
         return None
-    share = max(0.0, 1 - 2 * rng.random())  # half of the time 0, else uniform
+    share = max(0.0, 1 - 2.5 * rng.random())  # 0 in six of ten, else uniform
     places = np.flatnonzero(chosen.reshape(-1) >= max(1.0, (1 - share) * deepest))
     row, column = divmod(int(places[int(rng.integers(places.size))]), mask.shape[1])
     return row, column, positive

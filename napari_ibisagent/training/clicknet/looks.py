@@ -75,7 +75,7 @@ def photograph(rng: Random, values: Field) -> Field:
     picture = _noisy(rng, picture)
     if rng.random() < 0.3:
         picture = _coarse(rng, picture)
-    if rng.random() < 0.12:
+    if rng.random() < 0.08:
         picture = _streaks(rng, picture)
     if rng.random() < 0.15:
         picture = _field_of_view(rng, picture)
@@ -86,7 +86,7 @@ def photograph(rng: Random, values: Field) -> Field:
 
 def _noisy(rng: Random, picture: Field) -> Field:
     kind, side = rng.random(), picture.shape[-1]
-    amount = np.float32(log_uniform(rng, 0.01, 0.45))
+    amount = np.float32(log_uniform(rng, 0.01, 0.35))
     noise = rng.standard_normal(picture.shape).astype(np.float32)
     if kind < 0.4:
         if rng.random() < 0.5:  # a reconstruction's correlated noise

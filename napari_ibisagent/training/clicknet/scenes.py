@@ -1,8 +1,8 @@
 """Generated pictures with a target: domain randomisation over shapes, looks and what is asked for.
 
-A scene is painted back to front: a background (random smooth regions, an even ground or real anatomy's label
-map), then objects over it. An object may hold parts of its own (wall and content, spots, levels), so that a
-target isn't always of one intensity, and its contrast may fade along its border. What is asked for is one object
+A scene is painted back to front: a background (random smooth regions, an even ground, a packed body or real
+anatomy's label map), then objects over it. An object may hold parts of its own (wall and content, spots, levels), so
+that a target isn't always of one intensity, and its contrast may fade along its border. What is asked for is one object
 with its parts, one part, one region of the background, several like objects, or a piece of one.
 """
 
@@ -21,7 +21,7 @@ from napari_ibisagent.training.clicknet.labelmaps import LabelMap
 from napari_ibisagent.training.clicknet.shapes import Random, log_uniform
 
 # A target takes at least so many pixels of the picture, and at most this share of it.
-_LEAST_PIXELS, _MOST = 30, 0.7
+_LEAST_PIXELS, _MOST = 30, 0.85
 # A step at the target's border below this many of the picture's local spreads can't be seen.
 _VISIBLE = 0.5
 _TRIES = 12
@@ -90,7 +90,9 @@ def _background(easel: _Easel, maps: tuple[LabelMap, ...]) -> None:
     labels = maps[int(rng.integers(len(maps)))].slice(rng, side) if maps and kind < 0.3 else None
     if labels is not None:
         _anatomy(easel, labels)
-    elif kind < 0.72:
+    elif kind < 0.5:
+        _packed(easel)
+    elif kind < 0.78:
         _regions(easel, np.ones((side, side), bool), int(rng.integers(2, 9)), easel.ground)
     else:
         easel.paint(np.ones((side, side), bool), looks.random_look(rng, easel.values.shape[0]))
@@ -108,6 +110,35 @@ def _anatomy(easel: _Easel, labels: NDArray[np.int16]) -> None:
         easel.wholes.append(mask)
     if rng.random() < _OUTLINES:
         easel.wholes.append(np.asarray(ndi.binary_fill_holes(~rest)))
+
+
+def _packed(easel: _Easel) -> None:
+    """Organs side by side with a thin layer of fat between them, few kinds of tissue, small vessels and bones.
+
+    Neighbours often look nearly the same, as the organs of a scan do; only the layer between tells them apart.
+    """
+    rng, side, channels = easel.rng, easel.side, easel.values.shape[0]
+    fat = looks.random_look(rng, channels)
+    easel.paint(np.ones((side, side), bool), fat)
+    tissues = [looks.near_look(rng, fat.mean) for _ in range(int(rng.integers(1, 4)))]
+    cells, count = log_uniform(rng, 1.5, 5), int(rng.integers(5, 18))
+    fields = np.stack([smooth_field(rng, side, cells) for _ in range(count)])
+    winner = fields.argmax(axis=0)
+    ahead = fields.max(axis=0) - np.partition(fields, -2, axis=0)[-2]
+    # The layer is some pixels thick; where it narrows, neighbours touch.
+    layer = ahead < log_uniform(rng, 0.03, 0.35) * (0.6 + 0.5 * smooth_field(rng, side, 4))
+    for index in range(count):
+        mask = np.asarray((winner == index) & ~layer)
+        if mask.any() and rng.random() < 0.9:
+            tissue = tissues[int(rng.integers(len(tissues)))]
+            easel.paint(mask, tissue.varied(rng, log_uniform(rng, 0.03, 0.4)))
+            easel.wholes.append(mask)
+    for _ in range(int(rng.choice((0, 2, 5, 9)))):
+        spot = np.asarray(shapes.radial(rng, side, log_uniform(rng, 0.04, 0.16), shapes.place(rng, 0.9), 0.4) < 1)
+        if np.count_nonzero(spot) >= _LEAST_PIXELS:
+            easel.cover(spot)
+            easel.paint(spot, looks.random_look(rng, channels))
+            easel.wholes.append(spot)
 
 
 def _regions(easel: _Easel, room: Mask, count: int, into: list[Mask]) -> None:
@@ -133,8 +164,9 @@ def _objects(easel: _Easel) -> None:
             easel.wholes.append(body)
     if rng.random() < 0.15:
         _flock(easel)
+    counts = (0, 0, 1, 2, 3, 5) if easel.wholes else (1, 1, 2, 2, 3, 4, 6, 9)  # a full picture has enough to ask for
     close = rng.random() < 0.45  # as it is seen when the picture was cut out round it
-    for left in range(int(rng.choice((1, 1, 2, 2, 3, 4, 6, 9))) - 1, -1, -1):
+    for left in range(int(rng.choice(counts)) - 1, -1, -1):
         near = close and left == 0
         size, reach = (rng.uniform(0.3, 0.75), 0.2) if near else (log_uniform(rng, 0.07, 0.9), 0.8)
         shape = shapes.ONE_PIECE[int(rng.choice(len(shapes.ONE_PIECE), p=shapes.LIKELY))]
