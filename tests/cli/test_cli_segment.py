@@ -65,7 +65,11 @@ def test_a_given_mask_of_something_else_is_discarded_and_one_that_fits_is_kept(p
     code, kept = segment_json(*asked, "--given-label", LABEL["liver"], "-o", tmp_path / "liver.nii.gz")
     assert code == 0 and not any({"type": "Discard"} in step["actions"] for step in kept["steps"])
     assert (tmp_path / "liver.nii.gz").exists() and kept["slice"] == result["slice"]
-    code, elsewhere = segment_json(*asked, "--given-label", LABEL["urinary bladder"])
+    image = nib.load(truth)
+    outside = np.zeros(image.shape, np.uint8)
+    outside[:5, :5, 0] = 1
+    nib.save(nib.Nifti1Image(outside, image.affine), tmp_path / "outside.nii.gz")
+    code, elsewhere = segment_json(*asked[:3], "--given", tmp_path / "outside.nii.gz")
     assert code == 0 and elsewhere["warnings"] == [
         f"The given mask shows nothing on slice {result['slice']}; the agent began from nothing there."
     ]
