@@ -29,7 +29,7 @@ class SourceGrid:
     squeeze: bool = False
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Volume:
     """An image on a patient grid.
 

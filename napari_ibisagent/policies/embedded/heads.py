@@ -5,6 +5,7 @@ Used to recognise a picture of a brain and to find the brain in it, with or with
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ class Head:
     skull: bool
 
 
+@functools.lru_cache(maxsize=2)
 def head_of(small: Small) -> Head | None:
     """The head in a shrunk picture, or None where there is none that is whole and alike on both sides."""
     outline = _outline(small)

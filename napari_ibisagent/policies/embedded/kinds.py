@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -79,6 +80,8 @@ _CODES = {
 }
 # "OT" (other), "SC" (a screenshot) and a missing header say nothing about the kind.
 _LEAST_SIDE = 24
+# Whether the middle of a stack shows a head, for the scans in use: it is asked for on every slice that doesn't.
+_HEADS: WeakKeyDictionary[Volume, bool] = WeakKeyDictionary()
 
 
 def kind_of(view: View, volume: Volume) -> Kind:
@@ -132,12 +135,12 @@ def _shows_head(small: Small, plane: Plane, volume: Volume) -> bool:
     """Whether the view, or in a stack one of three axial slices about the middle, shows a head."""
     if plane is Plane.AXIAL and head_of(small) is not None:
         return True
-    count = volume.shape[0]
-    if count < 5 or not volume.has_orientation:
+    if volume.shape[0] < 5 or not volume.has_orientation:
         return False
-    return any(
-        head_of(small_of(view_of(volume, Plane.AXIAL, int(at * count)), 128)) is not None for at in (0.5, 0.35, 0.65)
-    )
+    if volume not in _HEADS:
+        axial = (view_of(volume, Plane.AXIAL, int(at * volume.shape[0])) for at in (0.5, 0.35, 0.65))
+        _HEADS[volume] = any(head_of(small_of(view, 128)) is not None for view in axial)
+    return _HEADS[volume]
 
 
 def _of_colour(small: Small, colour: Grey) -> Kind:

@@ -5,13 +5,13 @@ Pure geometry for the rules that find things in pictures; it knows no anatomy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_ibisagent.core.masks import Mask, iou
+from napari_ibisagent.core.masks import Mask, bounding_box, iou
 from napari_ibisagent.policies.embedded.small import Grey
 
 
@@ -92,10 +92,13 @@ def blobs(
     for level in np.linspace(*ends, levels + 2)[1:-1]:
         parts, _ = ndi.label(region & (signed > level))
         sizes = np.bincount(parts.ravel())
+        windows = ndi.find_objects(parts)
         for number in np.nonzero(sizes >= shares[0] * inside.size)[0]:
             if number == 0 or sizes[number] > shares[1] * inside.size:
                 continue
-            mask = ndi.binary_fill_holes(parts == number)
+            window = windows[number - 1]
+            mask = np.zeros(picture.shape, bool)
+            mask[window] = ndi.binary_fill_holes(parts[window] == number)
             share = np.count_nonzero(mask) / inside.size
             if share > shares[1]:
                 continue
@@ -111,6 +114,8 @@ def border_step(picture: Grey, mask: Mask, region: Mask) -> tuple[float, float]:
     The border is cut into twelve sectors round the middle, so that a step which is there on one side only shows.
     """
     reach = max(2, round(0.12 * float(np.sqrt(np.count_nonzero(mask)))))
+    window = tuple(slice(max(at.start - reach - 1, 0), at.stop + reach + 1) for at in bounding_box(mask) or ())
+    picture, mask, region = picture[window], mask[window], region[window]
     inner = mask & ~ndi.binary_erosion(mask, iterations=reach)
     outer = ndi.binary_dilation(mask, iterations=reach) & ~mask & region
     if not inner.any() or not outer.any():
@@ -130,6 +135,10 @@ def border_step(picture: Grey, mask: Mask, region: Mask) -> tuple[float, float]:
     return float(steps.mean()), float(np.percentile(steps, 25))
 
 
+# So many mirror lines, the best on a coarse look, are compared on a finer one.
+_FINALISTS = 8
+
+
 def mirrored(picture: Grey, y: float, x: float, angle: float) -> Grey:
     """(h, w) mirrored at the line through (y, x) whose direction is ``angle`` from x towards y."""
     cos, sin = float(np.cos(2 * angle)), float(np.sin(2 * angle))
@@ -145,22 +154,33 @@ def symmetry_axis(picture: Grey, region: Mask) -> tuple[float, tuple[float, floa
     """
     ellipse = ellipse_of(region)
     step = max(1, max(picture.shape) // 96)
-    thin = ndi.gaussian_filter(picture * region, step)[::step, ::step]
-    inside = region[::step, ::step]
-    best = (-1.0, (ellipse.y, ellipse.x, ellipse.angle))
-    for axis in (ellipse.angle, ellipse.angle + np.pi / 2):
-        for turn in np.deg2rad((-15, -10, -5, 0, 5, 10, 15)):
-            for shift in np.linspace(-0.1, 0.1, 5) * ellipse.short:
-                angle = float(axis + turn)
-                y, x = ellipse.y + shift * np.cos(angle), ellipse.x - shift * np.sin(angle)
-                other = mirrored(thin, y / step, x / step, angle)
-                both = inside & (other > 0)
-                if np.count_nonzero(both) < 0.7 * np.count_nonzero(inside):
-                    continue
-                value = correlation(thin[both], other[both])
-                if value > best[0]:
-                    best = (value, (float(y), float(x), angle))
-    return best
+    smooth = np.asarray(ndi.gaussian_filter(picture * region, step), np.float32)
+    turns, shifts = np.deg2rad(np.arange(-15.0, 16.0, 5.0)), np.linspace(-0.1, 0.1, 5) * ellipse.short
+
+    def best_of(axes: Iterable[tuple[float, float]], step: int) -> tuple[float, tuple[float, float, float]]:
+        """The best of some (angle, shift), on every ``step``th pixel."""
+        thin, inside = smooth[::step, ::step], region[::step, ::step]
+        best = (-1.0, (ellipse.y, ellipse.x, ellipse.angle))
+        for angle, shift in axes:
+            y, x = ellipse.y + shift * float(np.cos(angle)), ellipse.x - shift * float(np.sin(angle))
+            other = mirrored(thin, y / step, x / step, angle)
+            both = inside & (other > 0)
+            if np.count_nonzero(both) < 0.7 * np.count_nonzero(inside):
+                continue
+            value = correlation(thin[both], other[both])
+            if value > best[0]:
+                best = (value, (float(y), float(x), float(angle)))
+        return best
+
+    # All of them on few pixels, then the best few on more.
+    tried = [
+        (axis + turn, shift)
+        for axis in (ellipse.angle, ellipse.angle + np.pi / 2)
+        for turn in turns
+        for shift in shifts
+    ]
+    ranked = sorted(tried, key=lambda at: -best_of((at,), 2 * step)[0])
+    return best_of(ranked[:_FINALISTS], step)
 
 
 def correlation(a: Grey, b: Grey) -> float:
