@@ -18,11 +18,12 @@ from napari_ibisagent.core.target import Side
 from napari_ibisagent.core.view import Plane, slice_of, view_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.evaluation.phantom import Phantom, make_phantom
+from napari_ibisagent.policies.embedded.absent import Absent
+from napari_ibisagent.policies.embedded.ct.organs import Finding, find
+from napari_ibisagent.policies.embedded.ct.phase import Timing, phase_of
+from napari_ibisagent.policies.embedded.ct.sight import best_slice, evidence_in, volume_evidence
+from napari_ibisagent.policies.embedded.ct.survey import Survey
 from napari_ibisagent.policies.embedded.morphology import dilated, eroded
-from napari_ibisagent.policies.embedded.organs import Absent, Finding, find
-from napari_ibisagent.policies.embedded.phase import Timing, phase_of
-from napari_ibisagent.policies.embedded.sight import best_slice, evidence_in, volume_evidence
-from napari_ibisagent.policies.embedded.survey import Survey
 
 # HU and mL as in the knowledge base; the rules have their own where it has none.
 _KNOWN = {

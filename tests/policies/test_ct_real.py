@@ -15,10 +15,11 @@ from napari_ibisagent.core.target import Side
 from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.read import read_mask, read_scan
-from napari_ibisagent.policies.embedded.organs import Absent, Finding, find
-from napari_ibisagent.policies.embedded.phase import Timing, phase_of
-from napari_ibisagent.policies.embedded.sight import best_slice, evidence_in, volume_evidence
-from napari_ibisagent.policies.embedded.survey import Survey
+from napari_ibisagent.policies.embedded.absent import Absent
+from napari_ibisagent.policies.embedded.ct.organs import Finding, find
+from napari_ibisagent.policies.embedded.ct.phase import Timing, phase_of
+from napari_ibisagent.policies.embedded.ct.sight import best_slice, evidence_in, volume_evidence
+from napari_ibisagent.policies.embedded.ct.survey import Survey
 
 _ROOT = Path(os.environ.get("IBISAGENT_TEST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 

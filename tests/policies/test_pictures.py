@@ -15,10 +15,10 @@ from napari_ibisagent.core.masks import iou
 from napari_ibisagent.core.target import Side
 from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.core.volume import Volume
-from napari_ibisagent.policies.embedded.kinds import Kind, Sort, kind_of
-from napari_ibisagent.policies.embedded.organs import Absent
-from napari_ibisagent.policies.embedded.pictures import Sighting, best_index, sees
-from napari_ibisagent.policies.embedded.shapes import Ellipse
+from napari_ibisagent.policies.embedded.absent import Absent
+from napari_ibisagent.policies.embedded.pictures.kinds import Kind, Sort, kind_of
+from napari_ibisagent.policies.embedded.pictures.rules import Sighting, best_index, sees
+from napari_ibisagent.policies.embedded.pictures.shapes import Ellipse
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -13,9 +13,9 @@ from napari_ibisagent.core.target import Side
 from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.read import read_mask, read_scan
-from napari_ibisagent.policies.embedded.kinds import Sort, kind_of
-from napari_ibisagent.policies.embedded.organs import Absent
-from napari_ibisagent.policies.embedded.pictures import Sighting, sees
+from napari_ibisagent.policies.embedded.absent import Absent
+from napari_ibisagent.policies.embedded.pictures.kinds import Sort, kind_of
+from napari_ibisagent.policies.embedded.pictures.rules import Sighting, sees
 
 _ROOT = Path(os.environ.get("IBISAGENT_TEST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 

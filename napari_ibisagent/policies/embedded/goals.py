@@ -17,11 +17,12 @@ from napari_ibisagent.core.protocols import Location
 from napari_ibisagent.core.target import Side, Target
 from napari_ibisagent.core.view import AXES, Plane, View, view_of
 from napari_ibisagent.core.volume import Volume
-from napari_ibisagent.policies.embedded.organs import Absent, Finding, find
-from napari_ibisagent.policies.embedded.pictures import Sighting, best_index, sees
+from napari_ibisagent.policies.embedded.absent import Absent
+from napari_ibisagent.policies.embedded.ct.organs import Finding, find
+from napari_ibisagent.policies.embedded.ct.sight import best_slice, evidence_in
+from napari_ibisagent.policies.embedded.ct.survey import Survey
+from napari_ibisagent.policies.embedded.pictures.rules import Sighting, best_index, sees
 from napari_ibisagent.policies.embedded.salience import Description, describe, find_thing
-from napari_ibisagent.policies.embedded.sight import best_slice, evidence_in
-from napari_ibisagent.policies.embedded.survey import Survey
 
 # Slices looked at when a described thing is searched for in a volume.
 _SAMPLES = 24
