@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,8 @@ WEIGHTS = "clicknet/clicknet.onnx"
 # The longer side of what the network sees, in its pixels: at the first looks, and close by (at least and at most).
 _FIRST = 128
 _LEAST_CLOSE, _CLOSE = 96, 160
-# The first looks take in these shares of the view's longer side. One that cuts the object off counts so much less.
-_SHARES = (1.0, 0.5, 0.25, 0.125)
-_CUT_OFF = 0.15
+# The first looks take in these shares of the view's longer side.
+_SHARES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18)
 # A region has this share of the object's size to spare on each side, and at least so many of the view's pixels.
 _SPARE, _LEAST_REGION = 0.3, 24
 # A region is kept as it is while the object takes between these shares of it.
@@ -134,8 +134,8 @@ class OpenedEmbedded:
             region = self._room(last).grown(_SPARE, _LEAST_REGION, self._view.shape)
             before = self._look(region, prompts, before)
         elif before is None:
-            # The close look begins anew: with a prior it would repeat what the first one got wrong.
-            region = self._close_to(self._first_look(last, prompts), prompts)
+            before = self._first_look(last, prompts)
+            region = self._close_to(before, prompts)
         elif before.region.holds(*self._pixel(last)):
             region = self._close_to(before, prompts)
         elif not last.positive:
@@ -147,7 +147,7 @@ class OpenedEmbedded:
         better = self._close_to(answer, prompts)
         if better == answer.region:
             return answer
-        return self._look(better, prompts, None if before is None else answer)
+        return self._look(better, prompts, answer)
 
     def _clicked(self, answer: _Answer, prompts: Sequence[PromptAction]) -> Mask:
         """The mask of an answer (h, w) without the parts that nobody clicked on, where there is a click in any."""
@@ -163,28 +163,31 @@ class OpenedEmbedded:
         return np.asarray(keep[parts]) if keep.any() else mask
 
     def _first_look(self, click: Click, prompts: Sequence[PromptAction]) -> _Answer:
-        """The best answer of several regions round a click, from the whole view to a small part of it.
+        """Of the answers on several regions round a click, from the whole view to a sixth of it, the most agreed on.
 
-        The size of what is meant isn't known yet. An answer that the region's edge cuts off counts less.
+        The size of what is meant isn't known yet, and a look that is too wide or too close errs in its own way; the
+        score can't tell, since a part of something is a fine answer too.
         """
         row, column = self._pixel(click)
         height, width = self._view.shape
-        best: tuple[float, _Answer] | None = None
+        answers = []
         for share in _SHARES:
             side = max(_LEAST_REGION, int(max(height, width) * share))
             down, right = min(side, height), min(side, width)
             top = min(max(0, row - down // 2), height - down)
             left = min(max(0, column - right // 2), width - right)
             answer = self._look(Region(top, left, top + down, left + right), prompts, None, _FIRST)
-            answer = replace(answer, probability=np.where(self._clicked(answer, prompts), answer.probability, 0))
-            worth = answer.score - (_CUT_OFF if _outgrown(answer, self._whole) else 0.0)
-            if best is None or worth > best[0]:
-                best = worth, answer
+            answers.append(replace(answer, probability=np.where(self._clicked(answer, prompts), answer.probability, 0)))
             if side == _LEAST_REGION:
                 break
-        if best is None:
-            raise BackendError("The click tool has no regions to look at.")
-        return best[1]
+        return answers[_most_agreed([self._on_view(answer) for answer in answers])]
+
+    def _on_view(self, answer: _Answer) -> Mask:
+        """An answer as a mask (H, W) of the view."""
+        mask = np.zeros(self._view.shape, bool)
+        region = answer.region
+        mask[region.slices] = resample(answer.probability, region, region, region.shape) > 0.5
+        return mask
 
     def _joined(self, before: _Answer, part: _Answer) -> _Answer:
         """Two answers as one on a region that holds what both found."""
@@ -253,9 +256,7 @@ class OpenedEmbedded:
 
     def _finished(self, answer: _Answer, prompts: Sequence[PromptAction], prior: Mask | None) -> Mask:
         """The mask on the view's own pixels, with every prompt honoured and what was painted kept."""
-        region = answer.region
-        mask = np.zeros(self._view.shape, bool)
-        mask[region.slices] = resample(answer.probability, region, region, region.shape) > 0.5
+        mask, region = self._on_view(answer), answer.region
         clicks = {self._pixel(p): p.positive for p in prompts if isinstance(p, Click)}
         reach = _FORCED * max(region.shape) / max(answer.probability.shape)
         mask = _clicked_parts(mask, clicks)
@@ -310,6 +311,16 @@ def _images(image: NDArray[Any], modality: str) -> list[Image.Image]:
         np.clip(values, -1100, 3100, out=values)
     planes = [values] if values.ndim == 2 else [values[..., n] for n in range(3)]
     return [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
+
+
+def _most_agreed(masks: Sequence[Mask]) -> int:
+    """Which of some masks (H, W) has the largest mean IoU with all of them."""
+    areas = [int(np.count_nonzero(mask)) for mask in masks]
+    together = np.eye(len(masks))
+    for one, other in combinations(range(len(masks)), 2):
+        both = int(np.count_nonzero(masks[one] & masks[other]))
+        together[one, other] = together[other, one] = both / max(areas[one] + areas[other] - both, 1)
+    return int(together.mean(axis=1).argmax())
 
 
 def _close_side(region: Region) -> int:

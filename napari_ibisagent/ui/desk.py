@@ -49,7 +49,7 @@ from napari_ibisagent.ui.cards import Card, Tone
 from napari_ibisagent.ui.exhibit import Exhibit, Shown, exhibit_of
 from napari_ibisagent.ui.layers import ScanLayers
 from napari_ibisagent.ui.opener import Opener
-from napari_ibisagent.ui.outlook import possible, question, status_of, warnings_now
+from napari_ibisagent.ui.outlook import choices_now, possible, question, status_of, warnings_now
 from napari_ibisagent.ui.player import Player
 from napari_ibisagent.ui.scan import Scan
 from napari_ibisagent.ui.story import Scene, note, story_of
@@ -167,6 +167,7 @@ class Desk(QObject):  # type: ignore[misc]
             shown=self.shown,
             pixel_mm2={number: self._area[episode.plane] for number, episode in episodes},
             branches=self._branches(store),
+            choices=choices_now(store),
             warnings=warnings_now(store),
             notes=self._notes,
         )

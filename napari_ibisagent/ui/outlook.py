@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from napari_ibisagent.agent.autosave import Earlier
 from napari_ibisagent.agent.carry import may_be_carried
 from napari_ibisagent.agent.checks import quality_warnings, side_warning
 from napari_ibisagent.agent.store import Store
 from napari_ibisagent.core.episode import Episode, Outcome
+from napari_ibisagent.core.knowledge import resolve
 from napari_ibisagent.core.target import Side
+from napari_ibisagent.io.knowledge import load_knowledge
 from napari_ibisagent.ui.cards import Button, Card, Kind, Tone
 from napari_ibisagent.ui.exhibit import Shown
 from napari_ibisagent.ui.through import progress_words
@@ -69,6 +73,19 @@ def warnings_now(store: Store) -> tuple[str, ...]:
     view = store.view(episode)
     side = side_warning(store.volume, view, view.to_native(episode.mask_array()), target)
     return found if side is None else (*found, side)
+
+
+def choices_now(store: Store) -> tuple[str, ...]:
+    """What the newest sentence can mean, where nothing was found because it can mean several things."""
+    episode = store.episode
+    if episode is None or episode.outcome is not Outcome.NOT_FOUND or episode.mask is not None or not episode.prompt:
+        return ()
+    return _meanings(episode.prompt)
+
+
+@lru_cache(maxsize=16)
+def _meanings(prompt: str) -> tuple[str, ...]:
+    return resolve(prompt, load_knowledge()).choices
 
 
 def question(earlier: Earlier) -> Card:

@@ -21,6 +21,9 @@ from napari_ibisagent.ui.exhibit import Shown
 from napari_ibisagent.ui.keys import label
 from napari_ibisagent.ui.through import through_card
 
+# An intent that asks for what comes after it.
+ASK = "ask:"
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -28,6 +31,7 @@ class Scene:
 
     pixel_mm2: area of a pixel of each episode's view, by the episode's number; None or missing: unknown.
     branches: where other branches end, by (episode, step).
+    choices: what the newest sentence can mean, where it was ambiguous.
     warnings: sentences about the mask on the table; notes: words of the program's own, at the end.
     """
 
@@ -35,6 +39,7 @@ class Scene:
     shown: Shown | None = None
     pixel_mm2: Mapping[int, float | None] = field(default_factory=dict)
     branches: Mapping[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[Card, ...] = ()
 
@@ -100,6 +105,9 @@ def _episode_cards(session: Session, episode: Episode, number: int, newest: bool
         cards.append(_proposal(episode, number, scene.running))
     if episode.outcome is not None:
         cards.append(_outcome(session, episode, number))
+        if newest and scene.choices:
+            buttons = (*_choices(scene.choices, episode.extent), *cards[-1].buttons)
+            cards[-1] = replace(cards[-1], buttons=buttons)
     elif newest and episode.pending is None and (not scene.running or episode.carrying is not None):
         cards.append(_your_turn(session, episode, number))
     keeping = (*_closing_buttons(session, episode), *_homes(session, episode))
@@ -259,6 +267,12 @@ def _outcome(session: Session, episode: Episode, number: int) -> Card:
         title=title,
         **_ending_of(session, episode),
     )
+
+
+def _choices(choices: tuple[str, ...], extent: Extent) -> tuple[Button, ...]:
+    """A button for each thing that the sentence can mean; it asks for that one, as far as the sentence reached."""
+    reach = " in the whole volume" if extent is Extent.VOLUME else ""
+    return tuple(Button(f"{ASK}{choice}{reach}", _sentence_case(choice), "Asks for this one.") for choice in choices)
 
 
 def _your_turn(session: Session, episode: Episode, number: int) -> Card:

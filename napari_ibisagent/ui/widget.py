@@ -41,7 +41,7 @@ from napari_ibisagent.ui.look import look_of
 from napari_ibisagent.ui.orientation import Compass
 from napari_ibisagent.ui.scan import Scan, scan_of
 from napari_ibisagent.ui.settings import Autosave, Settings, StartMode, read_settings
-from napari_ibisagent.ui.story import note
+from napari_ibisagent.ui.story import ASK, note
 from napari_ibisagent.ui.through import GO_TO
 
 if TYPE_CHECKING:
@@ -159,6 +159,8 @@ class IbisWidget(Dock):
             desk.answer(intent == "resume")
         elif intent.startswith("jump:"):
             desk.jump(int(intent.removeprefix("jump:")))
+        elif intent.startswith(ASK):
+            self.ask(intent.removeprefix(ASK))
         elif intent.startswith("keep_into:"):
             desk.keep(content, into=int(intent.removeprefix("keep_into:")))
         elif intent == "keep_new":

@@ -15,10 +15,11 @@ if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit
-from window import CLICKS, LEFT, PLACES, SHIFT, STOP, Dabber, Teller, backends, dabbed
+from window import CLICKS, LEFT, PLACES, SHIFT, STOP, Dabber, Teller, add_scan, backends, dabbed, small_phantom
 
 from napari_ibisagent.core.actions import Box, Click
 from napari_ibisagent.core.episode import Author, Outcome, Verdict
+from napari_ibisagent.ui.backends import Backends
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -350,3 +351,20 @@ def test_cleared_and_kept_by_keys_and_by_buttons(opened):
     assert [row.value for row in window.store.session.objects] == [1, 2]
     assert set(window.layer("labels").data.ravel()) == {0, 1, 2}
     assert not window.drawn().any()  # from then on the objects show it
+
+
+def test_an_ambiguous_sentence_is_asked_back_and_a_button_answers(opened):
+    window = opened(known=Backends(), scan=False)
+    add_scan(window, small_phantom().volume)
+    window.press("run")
+    window.ask("segment the kidney")
+    window.until(lambda: window.episode is not None and window.episode.outcome is Outcome.NOT_FOUND, 30_000)
+    window.rests()
+    row = window.card("0-end")._row
+    (button,) = [b for b in row.buttons if b.text() == "Right kidney"]
+    window.qtbot.mouseClick(button, LEFT)
+    window.until(lambda: len(window.store.session.episodes) == 2 and window.episode.outcome is Outcome.DONE, 30_000)
+    window.rests()
+    assert window.episode.target.full_name == "right kidney" and window.drawn().any()
+    # The question is answered: its buttons are gone.
+    assert not any(b.text() == "Right kidney" for b in window.card("0-end")._row.buttons)

@@ -12,6 +12,7 @@ pytest.importorskip("qtpy", reason="the extra gui is not installed")
 from napari_ibisagent.agent.commit import BY_HAND
 from napari_ibisagent.agent.store import Store
 from napari_ibisagent.core.actions import Box, Click
+from napari_ibisagent.core.carrying import Extent
 from napari_ibisagent.core.episode import (
     Accepted,
     Author,
@@ -35,6 +36,7 @@ from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.scanref import scan_ref
 from napari_ibisagent.ui.cards import Kind, Tone
 from napari_ibisagent.ui.exhibit import Shown, exhibit_of
+from napari_ibisagent.ui.outlook import choices_now
 from napari_ibisagent.ui.story import Scene, note, readable, story_of
 
 HERE, THERE = Click(0.25, 0.25, positive=True), Click(0.75, 0.75, positive=False)
@@ -142,6 +144,29 @@ def test_how_it_ended(store, end, title, tone):
 def test_not_found_without_a_mask_has_nothing_to_keep(store):
     last = play(store, asked(), Thought("It isn't there."), Terminated(Outcome.NOT_FOUND, "It isn't there."))[-1]
     assert [button.intent for button in last.buttons] == ["point"] and last.text == "It isn't there."
+
+
+def test_what_an_ambiguous_sentence_can_mean_is_asked_back_with_buttons(store):
+    play(store, asked("segment the kidney"), Terminated(Outcome.NOT_FOUND, "Which one?"))
+    assert choices_now(store) == ("left kidney", "right kidney", "both kidneys")
+    card = story_of(store.session, Scene(choices=choices_now(store)))[-1]
+    assert [(b.intent, b.text) for b in card.buttons[:3]] == [
+        ("ask:left kidney", "Left kidney"),
+        ("ask:right kidney", "Right kidney"),
+        ("ask:both kidneys", "Both kidneys"),
+    ]
+    assert card.buttons[-1].intent == "point"
+    # What is clear, or was found, is not asked back; nor is an earlier sentence.
+    play(store, asked("segment the left kidney"), Terminated(Outcome.NOT_FOUND, "None."))
+    assert choices_now(store) == ()
+    assert not any(b.intent.startswith("ask:") for c in story_of(store.session, Scene()) for b in c.buttons)
+
+
+def test_a_choice_reaches_as_far_as_the_sentence_did(store):
+    whole = replace(asked("the kidney"), extent=Extent.VOLUME)
+    play(store, whole, Terminated(Outcome.NOT_FOUND, "Which one?"))
+    card = story_of(store.session, Scene(choices=choices_now(store)))[-1]
+    assert card.buttons[0].intent == "ask:left kidney in the whole volume"
 
 
 def test_painted_and_cleared(store):

@@ -1,8 +1,8 @@
 """The embedded policy: no weights, no GPU. It understands plain sentences, looks for evidence, and clicks by it.
 
-It finds the target (``goals``: ``ct.organs`` in CT, ``pictures.rules`` elsewhere, ``salience`` for described things), clicks
-where the tool's mask and its evidence differ most, takes back what made the mask worse, and stops when nothing is
-left to gain (``acting``). It is honest rather than bold: whatever it doesn't know, or doesn't see well enough, ends
+It finds the target (``goals``: ``ct.organs`` in CT, ``pictures.rules`` elsewhere, ``salience`` for described things),
+clicks where the tool's mask and its evidence differ most, takes back what made the mask worse, and stops when nothing
+is left to gain (``acting``). It is honest rather than bold: whatever it doesn't know, or doesn't see well enough, ends
 as "not found" with the reason.
 
 It speaks the text of the IBISAgent dialect like every other policy. What it leaves out: learned appearance.
