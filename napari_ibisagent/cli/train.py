@@ -25,6 +25,9 @@ def _parts() -> None:
 def clicknet(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights, curve and clicknet.onnx.")],
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 90,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Train for so many steps, however long they take, instead.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the pictures, the clicks and the first weights.")] = 0,
     label_maps: Annotated[
         Path | None, typer.Option(readable=False, help="Folder of label maps (NIfTI) whose shapes are drawn as well.")
@@ -51,7 +54,8 @@ def clicknet(
         from napari_ibisagent.training.clicknet.loop import train as train_network
 
         maps = () if label_maps is None else read_label_maps(label_maps)
-        network = train_network(Recipe(minutes, seed, batch, device=device), maps, output, _report, start)
+        recipe = Recipe(minutes, seed, batch, device=device, steps=steps)
+        network = train_network(recipe, maps, output, _report, start)
         export(network, output / "clicknet.onnx")
         console().print(f"The click tool's file is {output / 'clicknet.onnx'}.", markup=False)
 

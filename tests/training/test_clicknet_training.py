@@ -49,6 +49,17 @@ def test_some_seconds_of_training_leave_weights_and_a_curve(small, tmp_path):
     assert 0 < max(moved) < 0.5
 
 
+def test_the_same_seed_and_steps_give_the_same_weights(small, tmp_path):
+    def trained(name, seed):
+        points = []
+        network = loop.train(loop.Recipe(0.0, seed, batch=4, steps=4), (), tmp_path / name, points.append)
+        assert [point.step for point in points] == [2, 4]
+        return torch.cat([value.detach().reshape(-1).float() for value in network.state_dict().values()])
+
+    first = trained("a", 3)
+    assert torch.equal(first, trained("b", 3)) and not torch.equal(first, trained("c", 4))
+
+
 def test_weights_of_something_else_are_refused(small, tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"\x00" * 20)

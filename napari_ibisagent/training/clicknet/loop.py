@@ -1,4 +1,4 @@
-"""Training of the click network for a given time, with a checkpoint and a curve."""
+"""Training of the click network for a given time or number of steps, with a checkpoint and a curve."""
 
 from __future__ import annotations
 
@@ -36,13 +36,21 @@ _SIDES = ((0.0, 96), (0.6, 128))
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a run is made of. ``minutes`` is time on this machine; the same seed gives the same pictures."""
+    """What a run is made of. ``minutes`` is time on this machine; the same seed gives the same pictures.
+
+    With ``steps`` the run has so many, however long they take: on one machine it gives the same weights every time.
+    """
 
     minutes: float
     seed: int = 0
     batch: int = 16
     rate: float = 2e-3
     device: str = "cpu"
+    steps: int | None = None
+
+    def share(self, step: int, seconds: float) -> float:
+        """How much of the run is over, 1 at its end."""
+        return seconds / (self.minutes * 60) if self.steps is None else step / self.steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ def train(
     report: Callable[[Point], None],
     start: Path | None = None,
 ) -> ClickNetwork:
-    """Trains for ``recipe.minutes``; ``folder`` gets ``weights.safetensors`` (the running mean) and ``curve.jsonl``.
+    """Trains for ``recipe.minutes`` or ``steps``. ``folder`` gets ``curve.jsonl`` and ``weights.safetensors``, the mean.
 
     ``start``: weights of an earlier run to go on from. Returns the network with the running mean of its weights.
     """
@@ -86,8 +94,7 @@ def train(
     sums = _Sums()
     step = 0
     folder.mkdir(parents=True, exist_ok=True)
-    while (spent := time.monotonic() - began) < recipe.minutes * 60:
-        share = spent / (recipe.minutes * 60)
+    while (share := recipe.share(step, time.monotonic() - began)) < 1:
         side = next(side for after, side in reversed(_SIDES) if share >= after)
         if slots is None or slots.side != side:
             slots = Slots(scenes(recipe.seed + side, side, maps), recipe.batch, side, recipe.seed + side)
