@@ -121,6 +121,13 @@ def test_the_wall_of_a_dissected_aorta_is_kept_whole():
     assert dice(evidence_in(finding, survey, view_of(volume, Plane.AXIAL, index)), wanted) >= 0.85
 
 
+@pytest.mark.parametrize(("name", "partial"), [("vessels", True), ("trunk", False)])
+def test_an_aorta_of_which_a_part_is_left_out_says_so(name, partial):
+    finding = find(structure("aorta"), Side.NONE, scan(name)[1])
+    assert isinstance(finding, Finding)
+    assert any("left out" in fact for fact in finding.facts) == partial
+
+
 @pytest.mark.parametrize(
     ("name", "timing"),
     [("trunk", Timing.NONE), ("three slices", Timing.NONE), ("vessels", Timing.ARTERIAL)],

@@ -78,7 +78,7 @@ def train(
     report: Callable[[Point], None],
     start: Path | None = None,
 ) -> ClickNetwork:
-    """Trains for ``recipe.minutes`` or ``steps``. ``folder`` gets ``curve.jsonl`` and ``weights.safetensors``, the mean.
+    """Trains for ``recipe.minutes`` or ``steps``. ``folder`` gets ``curve.jsonl`` and ``weights.safetensors``.
 
     ``start``: weights of an earlier run to go on from. Returns the network with the running mean of its weights.
     """

@@ -26,6 +26,8 @@ _ABDOMINAL_MM = 28.0
 _CAVA = Lane((30.0, 88.0), (-42.0, -6.0), (8.5, 10.0, 12.0, 14.0))
 # A tube is believed where this share of its edge stands out over some slices.
 _CLEAR = 0.5
+# A scan that begins so far above the heart's lower end shows the aorta's root or more of it.
+_ROOT_MM = 60.0
 
 
 @functools.lru_cache(maxsize=1)
@@ -50,8 +52,11 @@ def aorta(_: Structure, __: Side, survey: Survey) -> Finding | Absent:
     mask = _fitted(discs, survey)
     width = 2 * float(np.median([disc.radius for disc in discs]))
     length = (discs[-1].z - discs[0].z + 1) * survey.spacing[0]
-    fact = f"a round vessel of {width:.0f} mm in front of the spine, over {length:.0f} mm"
-    return Finding(mask, (fact,), solid=True, key=_clearest(discs, _below_the_heart(survey)))
+    facts = [f"a round vessel of {width:.0f} mm in front of the spine, over {length:.0f} mm"]
+    below = _below_the_heart(survey)
+    if (below - discs[0].z) * survey.spacing[0] > _ROOT_MM:
+        facts.append("only what runs along the spine: the ascending aorta and the arch are left out")
+    return Finding(mask, tuple(facts), solid=True, key=_clearest(discs, below))
 
 
 def vena_cava(_: Structure, __: Side, survey: Survey) -> Finding | Absent:
