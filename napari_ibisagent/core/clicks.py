@@ -5,11 +5,17 @@ The oracle policy uses it with the truth as the goal, the embedded policy with i
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_ibisagent.core.actions import Box, Click
-from napari_ibisagent.core.distance import inner_distance
+from napari_ibisagent.core.distance import deepest, inner_distance
 from napari_ibisagent.core.masks import Mask, bounding_box, error_regions
+
+# So many parts at most are clicked on in one turn; none below this share of the largest, nor one covered so far.
+AT_ONCE, _SMALL, _TOUCHED = 12, 0.2, 0.1
 
 
 def next_click(mask: Mask, goal: Mask) -> Click | None:
@@ -27,6 +33,24 @@ def next_click(mask: Mask, goal: Mask) -> Click | None:
     row, column = np.unravel_index(int(np.argmax(distance)), distance.shape)
     height, width = mask.shape
     return Click(round((float(column) + 0.5) / width, 4), round((float(row) + 0.5) / height, 4), positive)
+
+
+def clicks_into_missed(mask: Mask, parts: NDArray[np.integer[Any]]) -> tuple[Click, ...]:
+    """A positive click into the middle of each part that a mask (H, W) misses, the largest first; none for one alone.
+
+    ``parts`` (H, W): what is wanted, its separate parts numbered from 1. Small ones beside the largest are left out.
+    """
+    sizes = np.bincount(parts.reshape(-1))
+    sizes[0] = 0
+    covered = np.bincount(parts[mask], minlength=sizes.size)
+    missed = np.flatnonzero((sizes >= _SMALL * sizes.max(initial=1)) & (covered < _TOUCHED * sizes))
+    height, width = mask.shape
+    clicks = []
+    for number in sorted(missed, key=lambda number: -sizes[number])[:AT_ONCE]:
+        spot = deepest(parts == number)
+        if spot is not None:
+            clicks.append(Click(round((spot[1] + 0.5) / width, 4), round((spot[0] + 0.5) / height, 4), True))
+    return tuple(clicks) if len(clicks) > 1 else ()
 
 
 def box_round(mask: Mask, spare: float = 0.1) -> Box:

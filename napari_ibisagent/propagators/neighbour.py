@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from napari_ibisagent.core.actions import Click, PromptAction
-from napari_ibisagent.core.clicks import box_round, next_click
+from napari_ibisagent.core.clicks import box_round, clicks_into_missed, next_click
 from napari_ibisagent.core.distance import deepest
 from napari_ibisagent.core.masks import Mask, dice
 from napari_ibisagent.core.protocols import CarriedSlice, Carry, OpenedView, made_again
@@ -165,6 +166,7 @@ def _refined(opened: OpenedView, prior: Mask | None, goal: _Goal) -> _Followed:
     """
     mask = np.zeros_like(goal.mask) if prior is None else prior & goal.room
     best = _Followed(mask, 0.0, (), 0, dice(mask, goal.mask), prior is None)
+    parts, _ = ndi.label(goal.mask)
     lead: tuple[PromptAction, ...] = (box_round(goal.mask),) if prior is None else ()
     for _ in range(_CLICKS):
         click = None if best.agreement >= _GOOD else next_click(best.mask, goal.mask)
@@ -172,7 +174,8 @@ def _refined(opened: OpenedView, prior: Mask | None, goal: _Goal) -> _Followed:
             break
         if prior is not None and not best.prompts and (click is None or not click.positive):
             lead = (_confirming(prior, goal.mask),)
-        prompts = (*best.prompts, *lead, *(() if click is None else (click,)))
+        several = clicks_into_missed(best.mask, parts) if click is not None and click.positive else ()
+        prompts = (*best.prompts, *lead, *(several or (() if click is None else (click,))))
         answer, spilled = made_again(opened, prompts, prior, goal.room)
         agreement = dice(answer.mask, goal.mask)
         if best.prompts and agreement < best.agreement + _GAIN:

@@ -263,6 +263,30 @@ def test_what_a_person_painted_is_kept(patient):
     assert dice(mask & ~patch, patient.truth("liver")[index]) > 0.7
 
 
+def test_a_target_of_several_parts_gets_a_click_into_each_in_one_turn(patient):
+    result = ask(patient.phantom.volume, patient.policy, "segment both kidneys")
+    first = result.episode.steps[0]
+    assert len(first.actions) == 2 and all(isinstance(a, Click) and a.positive for a in first.actions)
+    assert "2 separate parts of both kidneys" in first.thought
+    truth = patient.truth("left kidney") | patient.truth("right kidney")
+    rows, columns = result.view.shape
+    on_slice = result.view.from_native(truth[result.view.index])
+    assert all(on_slice[int(a.y * rows), int(a.x * columns)] for a in first.actions)
+
+
+def test_after_a_refused_turn_the_clicks_come_one_by_one(patient):
+    verdicts = [Rejected("one at a time")]
+    result = ask(
+        patient.phantom.volume,
+        patient.policy,
+        "segment both kidneys",
+        listen=lambda event, _: verdicts.pop() if isinstance(event, Proposed) and verdicts else None,
+    )
+    refused, *later = result.episode.steps
+    assert len(refused.proposed) == 2
+    assert all(sum(isinstance(a, Click) for a in step.proposed) <= 1 for step in later)
+
+
 def given(patient: Patient, mask: np.ndarray, prompt: str, index: int) -> Result:
     job = Job(
         *(patient.phantom.volume, prompt, Plane.AXIAL, index, patient.policy, tool_module.build(), patient.policy),

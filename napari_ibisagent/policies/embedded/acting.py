@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from napari_ibisagent.core.actions import Action, Click, Discard, Revert, Terminate, Turn
-from napari_ibisagent.core.clicks import box_round, next_click
+from napari_ibisagent.core.clicks import box_round, clicks_into_missed, next_click
 from napari_ibisagent.core.episode import Author, Episode, Verdict
 from napari_ibisagent.core.masks import Mask, dice
 from napari_ibisagent.policies.embedded.goals import Goal
@@ -53,7 +54,24 @@ def next_turn(goal: Goal, episode: Episode) -> Turn:
     hopeless = len(episode.steps) >= _PATIENCE and agreement < _POOR
     if click is None or hopeless or _stalled(episode, wanted):
         return _closing(goal, agreement, bool(mask.any()))
+    missed = clicks_into_missed(mask, ndi.label(wanted)[0]) if click.positive else ()
+    if missed and not _refused(episode):
+        return _into_each_part(goal, missed)
     return Turn(_reasoning(goal, episode, mask, wanted, click), (click,))
+
+
+def _into_each_part(goal: Goal, clicks: tuple[Click, ...]) -> Turn:
+    """One click into each of several parts that the mask has nothing of."""
+    name = goal.target.phrase if goal.target else "the target"
+    facts = f" Evidence: {'; '.join(goal.facts)}." if goal.facts else ""
+    return Turn(
+        f"{goal.how}.{facts} {len(clicks)} separate parts of {name} are not in the mask; I click into each.", clicks
+    )
+
+
+def _refused(episode: Episode) -> bool:
+    """Whether a person has refused a click: from then on they come one by one."""
+    return any(step.verdict is Verdict.REJECTED for step in episode.steps)
 
 
 def _with_human_word(goal: Mask, episode: Episode) -> Mask:
