@@ -58,7 +58,7 @@ class ButtonRow(QWidget):  # type: ignore[misc]
 
     def _make(self, number: int, entry: Button) -> QPushButton:
         button = QPushButton(entry.text.replace("&", "&&"), self)
-        button.setProperty("role", "plain" if number else "primary")
+        button.setProperty("role", "plain" if number or entry.equal else "primary")
         button.setProperty("intent", entry.intent)
         button.setProperty("words", button.text())
         button.setToolTip(entry.tip)

@@ -33,11 +33,15 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A button of a card: the intent that it emits, its text (with the key in brackets), and a tool tip."""
+    """A button of a card: the intent that it emits, its text (with the key in brackets), and a tool tip.
+
+    ``equal``: one of several answers of which none is to stand out; else the first one of a row does.
+    """
 
     intent: str
     text: str
     tip: str = ""
+    equal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

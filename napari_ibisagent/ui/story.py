@@ -107,7 +107,7 @@ def _episode_cards(session: Session, episode: Episode, number: int, newest: bool
         cards.append(_outcome(session, episode, number))
         if newest and scene.choices:
             buttons = (*_choices(scene.choices, episode.extent), *cards[-1].buttons)
-            cards[-1] = replace(cards[-1], buttons=buttons)
+            cards[-1] = replace(cards[-1], title="Which one?", tone=Tone.NEUTRAL, buttons=buttons)
     elif newest and episode.pending is None and (not scene.running or episode.carrying is not None):
         cards.append(_your_turn(session, episode, number))
     keeping = (*_closing_buttons(session, episode), *_homes(session, episode))
@@ -272,7 +272,9 @@ def _outcome(session: Session, episode: Episode, number: int) -> Card:
 def _choices(choices: tuple[str, ...], extent: Extent) -> tuple[Button, ...]:
     """A button for each thing that the sentence can mean; it asks for that one, as far as the sentence reached."""
     reach = " in the whole volume" if extent is Extent.VOLUME else ""
-    return tuple(Button(f"{ASK}{choice}{reach}", _sentence_case(choice), "Asks for this one.") for choice in choices)
+    return tuple(
+        Button(f"{ASK}{choice}{reach}", _sentence_case(choice), "Asks for this one.", True) for choice in choices
+    )
 
 
 def _your_turn(session: Session, episode: Episode, number: int) -> Card:

@@ -362,6 +362,7 @@ def test_an_ambiguous_sentence_is_asked_back_and_a_button_answers(opened):
     window.rests()
     row = window.card("0-end")._row
     (button,) = [b for b in row.buttons if b.text() == "Right kidney"]
+    assert {b.property("role") for b in row.buttons} == {"plain"}
     window.qtbot.mouseClick(button, LEFT)
     window.until(lambda: len(window.store.session.episodes) == 2 and window.episode.outcome is Outcome.DONE, 30_000)
     window.rests()

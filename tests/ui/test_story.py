@@ -155,7 +155,8 @@ def test_what_an_ambiguous_sentence_can_mean_is_asked_back_with_buttons(store):
         ("ask:right kidney", "Right kidney"),
         ("ask:both kidneys", "Both kidneys"),
     ]
-    assert card.buttons[-1].intent == "point"
+    assert card.buttons[-1].intent == "point" and card.title == "Which one?"
+    assert all(button.equal for button in card.buttons[:3])  # no side stands out
     # What is clear, or was found, is not asked back; nor is an earlier sentence.
     play(store, asked("segment the left kidney"), Terminated(Outcome.NOT_FOUND, "None."))
     assert choices_now(store) == ()
