@@ -30,9 +30,7 @@ def evaluate(
         Path | None, typer.Option("--output", "-o", readable=False, help="Where the results go (JSON).")
     ] = None,
     policy: Annotated[str, typer.Option(help="Who decides; oracle clicks from the truth.")] = DEFAULT_POLICY,
-    segmenter: Annotated[
-        str | None, typer.Option(help="The click tool; the network (embedded) with --policy oracle.")
-    ] = None,
+    segmenter: Annotated[str, typer.Option(help="The click tool.")] = DEFAULT_SEGMENTER,
     clicks: Annotated[int, typer.Option(min=1, help="The oracle's clicks on each label.")] = 20,
     max_steps: Annotated[int, typer.Option(min=1, help="The step limit of other policies.")] = 20,
     extent: Annotated[ExtentName, typer.Option(help="One slice of each case, or the whole volume.")] = ExtentName.slice,
@@ -70,7 +68,6 @@ def evaluate(
             from napari_ibisagent.io.knowledge import load_knowledge
 
             cases = with_wholes(cases, load_knowledge())
-        segmenter = segmenter or ("embedded" if policy == "oracle" else DEFAULT_SEGMENTER)
         asked: dict[str, Any] = {"policy": policy, "segmenter": segmenter}
         if policy == "oracle":
             results, table = evaluate_tools(cases, segmenter, clicks, interrupt)

@@ -23,9 +23,10 @@ def evaluate_tools(
     from dataclasses import asdict
 
     from napari_ibisagent.evaluation.clicking import lines, markdown, trust
+    from napari_ibisagent.evaluation.manifest import family_of
 
     played, skipped = _play(cases, segmenter, clicks, interrupt)
-    overall, by_modality = lines(played, lambda _: "all"), lines(played, lambda p: p.modality)
+    overall, by_modality = lines(played, lambda _: "all"), lines(played, lambda p: family_of(p.modality))
     own = [p for p in played if p.tool == segmenter]
     _print([*by_modality, *overall])
     correlation, error, masks = trust(own)

@@ -19,7 +19,7 @@ from napari_ibisagent.core.episode import Outcome
 from napari_ibisagent.core.errors import IbisError
 from napari_ibisagent.core.protocols import Locator, Policy, Segmenter
 from napari_ibisagent.core.view import Plane
-from napari_ibisagent.evaluation.manifest import Case
+from napari_ibisagent.evaluation.manifest import Case, family_of
 from napari_ibisagent.evaluation.runner import Skipped
 from napari_ibisagent.io.read import read_scan
 
@@ -99,7 +99,7 @@ def deny(
 
 def shares(denials: Sequence[Denial]) -> list[tuple[str, int, float]]:
     """(kind of picture, how many were asked, share rightly denied), and all of them at the end."""
-    kinds = sorted({denial.modality for denial in denials})
-    groups = [(kind, [d for d in denials if d.modality == kind]) for kind in kinds]
+    kinds = sorted({family_of(denial.modality) for denial in denials})
+    groups = [(kind, [d for d in denials if family_of(d.modality) == kind]) for kind in kinds]
     groups.append(("all", list(denials)))
     return [(name, len(rows), float(np.mean([d.right for d in rows]))) for name, rows in groups if rows]

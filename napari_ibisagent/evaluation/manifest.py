@@ -38,6 +38,12 @@ class Case:
     body_part: str = ""
 
 
+def family_of(modality: str) -> str:
+    """The kind of picture that figures are put together for: "MR FLAIR" and "MR T1" are both MR."""
+    first = modality.split(" ", maxsplit=1)[0]
+    return first if first in ("CT", "MR") else modality
+
+
 def read_manifest(path: Path) -> tuple[Case, ...]:
     """The cases of a manifest. Raises InputError where it can't be read or isn't in the form."""
     try:

@@ -1,8 +1,8 @@
 """The embedded click tool: a small network of our own, trained on generated pictures only. No torch, no GPU.
 
-The first click is looked at in the whole view and in ever smaller regions round it, at the same number of pixels,
-and the best answer is looked at once more close by: so small and large objects and pictures are alike to the
-network. Later clicks go on from what the earlier ones led to. Clicks are always honoured, only parts that were
+The first click is looked at in the whole view and in ever smaller regions round it, at the same number of pixels, and
+the likeliest answer (``_choice``) is looked at once more close by: so small and large objects and pictures are alike to
+the network. Later clicks go on from what the earlier ones led to. Clicks are always honoured, only parts that were
 clicked on are taken, a box is the room to stay in, and what a person painted changes only where a click asks for it.
 
 The weights lie in ``resources/clicknet``; ``ibisagent train clicknet`` makes them. ``geodesic`` needs none.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.view import View
 from napari_ibisagent.io.resources import resource
+from napari_ibisagent.segmenters._choice import Values, best, measures
 from napari_ibisagent.segmenters._crops import STEP, Region, region_of, resample
 from napari_ibisagent.segmenters._encoding import (
     CHANNELS,
@@ -43,7 +43,7 @@ WEIGHTS = "clicknet/clicknet.onnx"
 _FIRST = 128
 _LEAST_CLOSE, _CLOSE = 96, 160
 # The first looks take in these shares of the view's longer side.
-_SHARES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18)
+_SHARES = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125)
 # A region has this share of the object's size to spare on each side, and at least so many of the view's pixels.
 _SPARE, _LEAST_REGION = 0.3, 24
 # A region is kept as it is while the object takes between these shares of it.
@@ -163,14 +163,15 @@ class OpenedEmbedded:
         return np.asarray(keep[parts]) if keep.any() else mask
 
     def _first_look(self, click: Click, prompts: Sequence[PromptAction]) -> _Answer:
-        """Of the answers on several regions round a click, from the whole view to a sixth of it, the most agreed on.
+        """The likeliest of the answers on several regions round a click, from the whole view to an eighth of it."""
+        answers, shares = self._looks(click, prompts)
+        return answers[best(self._measures(answers, shares, click))]
 
-        The size of what is meant isn't known yet, and a look that is too wide or too close errs in its own way; the
-        score can't tell, since a part of something is a fine answer too.
-        """
+    def _looks(self, click: Click, prompts: Sequence[PromptAction]) -> tuple[list[_Answer], list[float]]:
+        """The answers on regions round a click, and which shares of the view's longer side they take in."""
         row, column = self._pixel(click)
         height, width = self._view.shape
-        answers = []
+        answers, shares = [], []
         for share in _SHARES:
             side = max(_LEAST_REGION, int(max(height, width) * share))
             down, right = min(side, height), min(side, width)
@@ -178,9 +179,22 @@ class OpenedEmbedded:
             left = min(max(0, column - right // 2), width - right)
             answer = self._look(Region(top, left, top + down, left + right), prompts, None, _FIRST)
             answers.append(replace(answer, probability=np.where(self._clicked(answer, prompts), answer.probability, 0)))
+            shares.append(share)
             if side == _LEAST_REGION:
                 break
-        return answers[_most_agreed([self._on_view(answer) for answer in answers])]
+        return answers, shares
+
+    def _measures(self, answers: Sequence[_Answer], shares: Sequence[float], click: Click) -> Values:
+        """What speaks for each of some looks at a click; see ``_choice``."""
+        probabilities = [answer.probability for answer in answers]
+        pixel = self._pixel(click)
+        return measures(
+            [self._on_view(answer) for answer in answers],
+            probabilities,
+            [a.region.place(*pixel, (p.shape[0], p.shape[1])) for a, p in zip(answers, probabilities, strict=True)],
+            [answer.score for answer in answers],
+            shares,
+        )
 
     def _on_view(self, answer: _Answer) -> Mask:
         """An answer as a mask (H, W) of the view."""
@@ -311,16 +325,6 @@ def _images(image: NDArray[Any], modality: str) -> list[Image.Image]:
         np.clip(values, -1100, 3100, out=values)
     planes = [values] if values.ndim == 2 else [values[..., n] for n in range(3)]
     return [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
-
-
-def _most_agreed(masks: Sequence[Mask]) -> int:
-    """Which of some masks (H, W) has the largest mean IoU with all of them."""
-    areas = [int(np.count_nonzero(mask)) for mask in masks]
-    together = np.eye(len(masks))
-    for one, other in combinations(range(len(masks)), 2):
-        both = int(np.count_nonzero(masks[one] & masks[other]))
-        together[one, other] = together[other, one] = both / max(areas[one] + areas[other] - both, 1)
-    return int(together.mean(axis=1).argmax())
 
 
 def _close_side(region: Region) -> int:

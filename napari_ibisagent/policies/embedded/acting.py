@@ -56,17 +56,15 @@ def next_turn(goal: Goal, episode: Episode) -> Turn:
         return _closing(goal, agreement, bool(mask.any()))
     missed = clicks_into_missed(mask, ndi.label(wanted)[0]) if click.positive else ()
     if missed and not _refused(episode):
-        return _into_each_part(goal, missed)
+        return _into_each_part(goal, episode, missed)
     return Turn(_reasoning(goal, episode, mask, wanted, click), (click,))
 
 
-def _into_each_part(goal: Goal, clicks: tuple[Click, ...]) -> Turn:
+def _into_each_part(goal: Goal, episode: Episode, clicks: tuple[Click, ...]) -> Turn:
     """One click into each of several parts that the mask has nothing of."""
     name = goal.target.phrase if goal.target else "the target"
-    facts = f" Evidence: {'; '.join(goal.facts)}." if goal.facts else ""
-    return Turn(
-        f"{goal.how}.{facts} {len(clicks)} separate parts of {name} are not in the mask; I click into each.", clicks
-    )
+    lead = "" if episode.steps else f"{goal.how}. Evidence for {name}: {'; '.join(goal.facts)}. "
+    return Turn(f"{lead}{len(clicks)} separate parts of {name} are not in the mask; I click into each.", clicks)
 
 
 def _refused(episode: Episode) -> bool:
