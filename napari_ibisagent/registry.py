@@ -16,9 +16,8 @@ from typing import Any, Literal
 from napari_ibisagent.core.errors import BackendError, InputError, UnknownNameError
 
 Kind = Literal["policies", "segmenters", "propagators"]
-# What is used where nobody chooses; both need no download. The classic click tool is still the better one for the
-# embedded policy's clicks: docs/benchmarks.md compares it to the network, "embedded".
-DEFAULT_POLICY, DEFAULT_SEGMENTER = "embedded", "geodesic"
+# What is used where nobody chooses; both need no download. docs/benchmarks.md compares the click tools.
+DEFAULT_POLICY, DEFAULT_SEGMENTER = "embedded", "embedded"
 _PACKAGE = "napari_ibisagent"
 
 

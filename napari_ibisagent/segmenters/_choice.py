@@ -1,8 +1,8 @@
 """Which of several looks at a first click, from wide to close, shows what is meant. Pure functions.
 
 One click doesn't say how large the thing is, and each look answers for its own size: a wide one takes in neighbours, a
-close one a part. No single measure tells the right one; these six together do, in the mean. Their weights are fitted on
-generated pictures (``tests/benchmarks/first_look.py``).
+close one a part. No single measure tells the right one; these together do, in the mean. None of them is a size: how
+large things are differs from one kind of picture to the next.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from napari_ibisagent.core.masks import Mask
 
 Values = NDArray[np.float64]
 
-# Of the six measures below, in their order.
-WEIGHTS: Values = np.array((1.0, 0.3, 0.5, 1.0, 0.1, 0.06))
+# Of the measures below, in their order; tried on generated and on real pictures (docs/training-clicknet.md).
+WEIGHTS: Values = np.array((1.0, 0.3, 0.25, 0.5))
 
 
 def measures(
@@ -27,27 +27,22 @@ def measures(
     probabilities: Sequence[NDArray[np.float32]],
     places: Sequence[tuple[int, int]],
     scores: Sequence[float],
-    shares: Sequence[float],
 ) -> Values:
-    """(n, 6) of n looks; the larger the better.
+    """(n, 4) of n looks; the larger the better.
 
     masks: each look's answer on the view (H, W); probabilities: the same in the network's pixels (h, w); places: the
-    click in these; scores: the foretold IoUs; shares: how much of the view's side each look takes in.
+    click in these; scores: the foretold IoUs.
 
     The measures: mean IoU with all answers; how near the click lies to the answer's middle (people click into the
-    middle); that times the score; how sure the network is inside; logarithms of the look's width and the answer's size.
+    middle); that times the score; how sure the network is inside.
     """
     centred = np.array([_centred(p > 0.5, place) for p, place in zip(probabilities, places, strict=True)])
     sure = np.array([float(p[p > 0.5].mean()) if (p > 0.5).any() else 0.0 for p in probabilities])
-    size = np.array([float(mask.mean()) for mask in masks])
-    return np.stack(
-        (_agreement(masks), centred, centred * np.array(scores), sure, np.log(np.array(shares)), np.log(size + 1e-5)),
-        axis=1,
-    )
+    return np.stack((_agreement(masks), centred, centred * np.array(scores), sure), axis=1)
 
 
 def best(found: Values) -> int:
-    """The look with the best sum of its weighted measures (n, 6)."""
+    """The look with the best sum of its weighted measures (n, 4)."""
     return int((found @ WEIGHTS).argmax())
 
 

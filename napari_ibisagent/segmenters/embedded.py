@@ -164,14 +164,14 @@ class OpenedEmbedded:
 
     def _first_look(self, click: Click, prompts: Sequence[PromptAction]) -> _Answer:
         """The likeliest of the answers on several regions round a click, from the whole view to an eighth of it."""
-        answers, shares = self._looks(click, prompts)
-        return answers[best(self._measures(answers, shares, click))]
+        answers = self._looks(click, prompts)
+        return answers[best(self._measures(answers, click))]
 
-    def _looks(self, click: Click, prompts: Sequence[PromptAction]) -> tuple[list[_Answer], list[float]]:
-        """The answers on regions round a click, and which shares of the view's longer side they take in."""
+    def _looks(self, click: Click, prompts: Sequence[PromptAction]) -> list[_Answer]:
+        """The answers on regions round a click, the widest first."""
         row, column = self._pixel(click)
         height, width = self._view.shape
-        answers, shares = [], []
+        answers = []
         for share in _SHARES:
             side = max(_LEAST_REGION, int(max(height, width) * share))
             down, right = min(side, height), min(side, width)
@@ -179,12 +179,11 @@ class OpenedEmbedded:
             left = min(max(0, column - right // 2), width - right)
             answer = self._look(Region(top, left, top + down, left + right), prompts, None, _FIRST)
             answers.append(replace(answer, probability=np.where(self._clicked(answer, prompts), answer.probability, 0)))
-            shares.append(share)
             if side == _LEAST_REGION:
                 break
-        return answers, shares
+        return answers
 
-    def _measures(self, answers: Sequence[_Answer], shares: Sequence[float], click: Click) -> Values:
+    def _measures(self, answers: Sequence[_Answer], click: Click) -> Values:
         """What speaks for each of some looks at a click; see ``_choice``."""
         probabilities = [answer.probability for answer in answers]
         pixel = self._pixel(click)
@@ -193,7 +192,6 @@ class OpenedEmbedded:
             probabilities,
             [a.region.place(*pixel, (p.shape[0], p.shape[1])) for a, p in zip(answers, probabilities, strict=True)],
             [answer.score for answer in answers],
-            shares,
         )
 
     def _on_view(self, answer: _Answer) -> Mask:

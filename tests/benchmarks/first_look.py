@@ -53,9 +53,9 @@ def looked(tool, scene: Scene) -> Looked:
     click = next_click(np.zeros_like(scene.target), scene.target)
     assert click is not None and view.shape == scene.target.shape
     opened = tool.open(view)
-    answers, shares = opened._looks(click, (click,))
+    answers = opened._looks(click, (click,))
     overlaps = np.array([iou(opened._on_view(answer), scene.target) for answer in answers])
-    return overlaps, opened._measures(answers, shares, click)
+    return overlaps, opened._measures(answers, click)
 
 
 def played(tool, scene: Scene) -> list[float]:
@@ -101,7 +101,7 @@ def main() -> None:
     rng, tool = np.random.default_rng(SEED), embedded.build()
     scenes = [draw_scene(rng, SIDE, maps) for _ in range(options.count)]
     pictures = [looked(tool, scene) for scene in scenes]
-    for name, weights in (("in use", WEIGHTS), ("agreement alone", np.eye(6)[0]), ("certainty alone", np.eye(6)[3])):
+    for name, weights in (("in use", WEIGHTS), ("agreement alone", np.eye(4)[0]), ("certainty alone", np.eye(4)[3])):
         say(f"{name}: {chosen(pictures, weights):.3f}")
     say(f"best look of each: {np.mean([overlaps.max() for overlaps, _ in pictures]):.3f}")
     after = np.mean([played(tool, scene) for scene in scenes], axis=0)

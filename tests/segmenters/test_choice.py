@@ -7,7 +7,7 @@ import numpy as np
 from napari_ibisagent.segmenters._choice import WEIGHTS, best, measures
 
 SIDE = 64
-AGREED, CENTRED, TRUSTED, SURE, WIDE, LARGE = range(6)
+AGREED, CENTRED, TRUSTED, SURE = range(4)
 
 
 def disc(row, column, radius):
@@ -15,12 +15,12 @@ def disc(row, column, radius):
     return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
 
 
-def measured(masks, certain=0.9, scores=None, shares=None, click=(32, 32)):
+def measured(masks, certain=0.9, click=(32, 32)):
     """The measures of looks that all take in the whole view, so that the network's pixels are the view's."""
     count = len(masks)
     certain = [certain] * count if isinstance(certain, float) else certain
     probabilities = [np.where(mask, c, 0.1).astype(np.float32) for mask, c in zip(masks, certain, strict=True)]
-    return measures(masks, probabilities, [click] * count, scores or [0.8] * count, shares or [1.0] * count)
+    return measures(masks, probabilities, [click] * count, [0.8] * count)
 
 
 def test_what_most_looks_agree_on_is_taken():
@@ -39,13 +39,10 @@ def test_a_click_in_the_middle_speaks_for_an_answer_and_one_at_the_rim_against_i
     assert best(measured([rim, middle])) == 1
 
 
-def test_certainty_width_and_size():
+def test_of_two_alike_answers_the_surer_one_is_taken():
     mask = disc(32, 32, 12)
-    found = measured([mask, mask], certain=[0.95, 0.6], shares=[1.0, 0.25])
-    assert np.allclose(found[:, SURE], [0.95, 0.6]) and best(found) == 0
-    assert found[0, WIDE] == 0 and np.isclose(found[1, WIDE], np.log(0.25))
-    small = measured([mask, disc(32, 32, 3)])
-    assert small[0, LARGE] > small[1, LARGE]
+    found = measured([mask, mask], certain=[0.6, 0.95])
+    assert np.allclose(found[:, SURE], [0.6, 0.95]) and best(found) == 1
 
 
 def test_looks_that_show_nothing_are_measured_too():
