@@ -38,22 +38,24 @@ class Failure:
 
 
 FAILURES = (
-    Failure("skimage", "data/retina.jpg", "segment the optic cup", ""),
-    Failure("skimage", "data/retina.jpg", "segment the optic disc", ""),
-    Failure("skimage", "data/microaneurysms.png", "the dark round spot", ""),
-    Failure("skimage", "data/ihc.png", "segment the nuclei", ""),
-    Failure("skimage", "data/cell.png", "segment the cell", ""),
-    Failure("nibabel", "tests/data/example4d.nii.gz", "segment the brain", "", "MR"),
-    Failure("nibabel", "tests/data/example4d.nii.gz", "segment the left thalamus", "", "MR"),
-    Failure("nibabel", "tests/data/example4d.nii.gz", "segment the ventricles", "", "MR"),
-    Failure("pydicom", "data/test_files/J2K_pixelrep_mismatch.dcm", "segment the brain", ""),
-    Failure("pydicom", "data/test_files/CT_small.dcm", "segment the vertebra", ""),
-    Failure("pydicom", "data/test_files/CT_small.dcm", "segment the spine", ""),
-    Failure("", "", "segment the pancreas", ""),
-    Failure("", "", "segment the heart", ""),
-    Failure("", "", "segment the ribs", ""),
-    Failure("", "", "segment the muscle", ""),
-    Failure("", "", "segment the fat", ""),
+    Failure(
+        "skimage", "data/retina.jpg", "segment the optic cup", "Wrong place: the cup is the pale middle of the disc."
+    ),
+    Failure("skimage", "data/ihc.png", "segment the nuclei", "Wrong: they are blue here. It knows other stains only."),
+    Failure(
+        "skimage", "data/cell.png", "segment the cell", "Wrong: it is plain to see. “The bright round spot” finds it."
+    ),
+    Failure(
+        *("nibabel", "tests/data/example4d.nii.gz", "segment the left thalamus"),
+        "Too careful: the brain is plain to see.",
+        "MR",
+    ),
+    Failure(
+        "pydicom", "data/test_files/J2K_pixelrep_mismatch.dcm", "segment the brain", "A gap: there is no rule for it."
+    ),
+    Failure("pydicom", "data/test_files/CT_small.dcm", "segment the vertebra", "A gap: as “the spine” it is found."),
+    Failure("", "", "segment the pancreas", "A gap: it needs a learned look. Click it yourself."),
+    Failure("", "", "segment the muscle", "Wrong, and only half sure of it: organs and fat are in it."),
 )
 
 
@@ -67,17 +69,16 @@ def drawn(failure: Failure) -> Image.Image:
     picture = grey_picture(view.image, default_window(view.image, view.modality))
     shown = draw_mask(picture, episode.mask_array() if result.view else None, PRESETS["ibis"])
     image = Image.fromarray(shown)
-    image.thumbnail((SIDE, SIDE))
+    scale = SIDE / max(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)))
     said = episode.outcome.value.replace("_", " ") if episode.outcome else "failed"
-    words = [f"“{failure.prompt}”", *_lines(f"{said}: {episode.reason}"), *_lines(failure.wrong)]
     card = Image.new("RGB", (SIDE + 12, SIDE + 9 * LINE), "white")
-    card.paste(
-        image.resize((round(image.width * SIDE / max(image.size)), round(image.height * SIDE / max(image.size)))),
-        (6, 6),
-    )
+    card.paste(image, (6, 6))
     pen, font = ImageDraw.Draw(card), ImageFont.load_default(12)
-    for number, line in enumerate(words):
-        pen.text((6, SIDE + 10 + number * LINE), line, fill="black", font=font)
+    words = [("black", f"“{failure.prompt}”"), *(("#444444", line) for line in _lines(f"{said}: {episode.reason}"))]
+    words += [("#a00000", line) for line in _lines(failure.wrong)]
+    for number, (colour, line) in enumerate(words):
+        pen.text((6, SIDE + 10 + number * LINE), line, fill=colour, font=font)
     return card
 
 
@@ -90,7 +91,7 @@ def _volume(failure: Failure) -> Volume:
     return read_scan(Path(found.origin).parent / failure.file, modality=failure.modality)
 
 
-def _lines(text: str, width: int = 52) -> list[str]:
+def _lines(text: str, width: int = 47) -> list[str]:
     lines = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) > width:
