@@ -14,7 +14,7 @@ from napari_ibisagent.policies.embedded.goals import Goal
 # The mask agrees with the evidence this well (Dice): nothing more to do.
 _GOOD = 0.95
 # Below this the tool did not reach what the evidence shows; the mask is not offered as an answer.
-_POOR = 0.5
+_POOR = 0.6
 # Between these two the answer says that it should be checked.
 _DOUBTFUL = 0.75
 # Evidence that is less sure than this gives an answer that says so.
