@@ -1,7 +1,8 @@
 """Wholes of a manifest whose truth is there in parts only: the lungs as lobes, the spine as vertebrae.
 
 A person asks for the whole; so it is a task of its own, with the union of its parts as the truth. Which label is a part
-of what comes from the knowledge base. Leaves out wholes that a case labels itself, and those with a single part.
+of what comes from the knowledge base; a part counts in one whole, so the sacrum in the pelvis and not in the spine.
+Leaves out wholes that a case labels itself, and those with a single part.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class _Whole:
     made_of: str
 
 
-_WHOLES = (_Whole("lung", "lungs", "lobe"), _Whole("spine", "spine", "bone"), _Whole("pelvis", "pelvis", "bone"))
+_WHOLES = (_Whole("lung", "lungs", "lobe"), _Whole("pelvis", "pelvis", "bone"), _Whole("spine", "spine", "bone"))
 
 
 def with_wholes(cases: Sequence[Case], knowledge: tuple[Structure, ...]) -> tuple[Case, ...]:
@@ -33,15 +34,18 @@ def with_wholes(cases: Sequence[Case], knowledge: tuple[Structure, ...]) -> tupl
     def added(case: Case) -> tuple[Task, ...]:
         named = [(task, resolve(task.prompt, knowledge).structure) for task in case.tasks]
         known = [(task, structure) for task, structure in named if structure is not None]
-        tasks = []
+        tasks: list[Task] = []
+        taken: list[Task] = []
         for whole in _WHOLES:
             parts = tuple(
                 task
                 for task, structure in known
-                if whole.key in closure(structure, by_key, "part_of")
+                if task not in taken
+                and whole.key in closure(structure, by_key, "part_of")
                 and whole.made_of in closure(structure, by_key, "is_a")
             )
             labelled = any(structure.key == whole.key for _, structure in known)
+            taken += parts
             if len(parts) > 1 and not labelled:
                 tasks.append(
                     replace(

@@ -1,4 +1,4 @@
-"""What a click of the geodesic tool costs on a 512x512 view: run as a script, prints milliseconds.
+"""What a click of our tools costs on a 512x512 view, and what loading one does: run as a script, prints milliseconds.
 
 The view is a phantom's slice, drawn at 512x512; clicks are simulated against every structure in it. Usage:
 OMP_NUM_THREADS=1 python tests/benchmarks/click_time.py
@@ -12,15 +12,25 @@ import time
 
 import numpy as np
 
+from napari_ibisagent import registry
 from napari_ibisagent.core.clicks import next_click
 from napari_ibisagent.core.view import Plane, View, view_of
-from napari_ibisagent.evaluation.phantom import make_phantom
-from napari_ibisagent.segmenters import geodesic
+from napari_ibisagent.evaluation.phantom import Phantom, make_phantom
+
+TOOLS = ("embedded", "geodesic")
 
 
 def main() -> None:
     made = make_phantom(0, (12.0, 400 / 512, 400 / 512))
-    tool = geodesic.build()
+    for name in TOOLS:
+        measure(name, made)
+
+
+def measure(tool_name: str, made: Phantom) -> None:
+    """Prints the times of one tool."""
+    started = time.perf_counter()
+    tool = registry.load("segmenters", tool_name)
+    sys.stdout.write(f"{tool_name}: loaded in {1000 * (time.perf_counter() - started):.0f} ms\n")
     firsts, laters, opens = [], [], []
     for z in range(made.volume.shape[0]):
         view: View = view_of(made.volume, Plane.AXIAL, z)

@@ -48,6 +48,12 @@ def test_a_whole_is_the_union_of_its_parts_and_of_nothing_else(cases):
     assert truths["spine"].sum() == 20
 
 
+def test_a_part_counts_in_one_whole(cases):
+    read = cases("left hip bone", "right hip bone", "sacrum", "L4 vertebra", "L5 vertebra")
+    found = {task.target: [part.target for part in task.parts] for task in wholes_of(read)}
+    assert found == {"pelvis": ["left hip bone", "right hip bone", "sacrum"], "spine": ["L4 vertebra", "L5 vertebra"]}
+
+
 def test_bones_make_the_pelvis_and_lobes_the_lungs(cases):
     read = cases(
         "left hip bone",
