@@ -108,6 +108,8 @@ def first_steps(volume: Volume) -> None:
     studio.press("keep")
     studio.ask("segment the urinary bladder")
     studio.picture("not_found")
+    studio.ask("segment the kidney")
+    studio.picture("choices")
     studio.close()
 
 
