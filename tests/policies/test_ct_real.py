@@ -134,3 +134,10 @@ def test_an_aorta_of_which_a_part_is_left_out_says_so(name, partial):
 )
 def test_the_phase_of_real_scans(name, timing):
     assert phase_of(scan(name)[1]).timing is timing
+
+
+def test_the_sacrum_is_said_to_be_unsure():
+    finding = find(structure("sacrum"), Side.NONE, scan("trunk")[1])
+    assert isinstance(finding, Finding) and finding.sure < 0.5
+    pelvis = find(structure("pelvis"), Side.NONE, scan("trunk")[1])
+    assert isinstance(pelvis, Finding) and pelvis.sure == 1

@@ -161,7 +161,7 @@ class Seeker:
             best = best_slice(found, survey, view.plane, volume.shape[AXES[view.plane][0]])
             reason = f"{view.plane.capitalize()} slice {view.index} shows no {target.full_name}"
             return Absent(reason + ("." if best == view.index else f"; slice {best} shows the most of it."))
-        return Sighting(mask, found.facts, 1.0)
+        return Sighting(mask, found.facts, found.sure)
 
     def _picked(self, understood: Resolution, target: Target, volume: Volume, plane: Plane) -> Target | Absent:
         """The one of a pair that the sentence picks by its size; without such a word the target as it is."""

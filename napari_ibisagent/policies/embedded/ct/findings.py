@@ -21,7 +21,7 @@ class Finding:
     ``gate`` is the range of HU that its voxels have where that is known beforehand, else it is learned from
     the mask. ``parts``: how many separate parts a slice may show (0: any number). ``solid``: the mask's inside
     belongs to it whatever its density is (marrow, a vessel with a flap). ``key``: the coarse slices (first, last)
-    among which the one that shows it best is chosen, None for all.
+    among which the one that shows it best is chosen, None for all. ``sure``: how far the rule can be trusted, 0 to 1.
     """
 
     mask: Mask
@@ -30,6 +30,7 @@ class Finding:
     parts: int = 1
     solid: bool = False
     key: tuple[int, int] | None = None
+    sure: float = 1.0
 
 
 def on_side(mask: Mask, side: Side, survey: Survey) -> Mask:

@@ -16,6 +16,8 @@ from napari_ibisagent.policies.embedded.morphology import large_parts
 
 # Cortical and spongy bone on a picture's own pixels, where the coarse mask already says that it is bone.
 _GATE = (110.0, 1e5)
+# The sacrum is often outlined without its wings: an answer to be checked.
+_SACRUM = 0.45
 
 
 def bone(_: Structure, __: Side, survey: Survey) -> Finding | Absent:
@@ -56,7 +58,8 @@ def sacrum(_: Structure, __: Side, survey: Survey) -> Finding | Absent:
     bones = bones_of(survey)
     if bones.sacral is None or not survey.ml(bones.sacrum) > 10:
         return Absent("The sacrum is not in the field of view: nowhere does the spine meet a hip bone on both sides.")
-    return Finding(bones.sacrum, ("bone of the spine between both hip bones",), _GATE, 0, True)
+    facts = ("bone of the spine between both hip bones", "its wings can't be told from the hip bones")
+    return Finding(bones.sacrum, facts, _GATE, 0, True, sure=_SACRUM)
 
 
 def hip_bone(_: Structure, side: Side, survey: Survey) -> Finding | Absent:
