@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -273,6 +275,21 @@ def test_a_view_takes_less_than_a_third_of_a_second() -> None:
     start = time.process_time()
     seen("fetal_head", picture)
     assert time.process_time() - start < 0.6  # twice the aim, since test machines are busy
+
+
+def test_the_last_answer_is_remembered_for_its_scan_alone() -> None:
+    picture, _ = fetal_ultrasound()
+    volume, other = Volume.from_picture(picture), Volume.from_picture(picture[::-1].copy())
+    first = sees("fetal_head", Side.NONE, view_of(volume, Plane.AXIAL, 0), volume)
+    assert sees("fetal_head", Side.NONE, view_of(volume, Plane.AXIAL, 0), volume) is first
+    turned = sees("fetal_head", Side.NONE, view_of(other, Plane.AXIAL, 0), other)
+    assert isinstance(first, Sighting) and isinstance(turned, Sighting)
+    assert iou(turned.mask, first.mask[::-1]) > 0.9 > iou(turned.mask, first.mask)
+    assert sees("polyp", Side.NONE, view_of(volume, Plane.AXIAL, 0), volume) is not first
+    gone = weakref.ref(volume)
+    del volume
+    gc.collect()
+    assert gone() is None  # what is remembered keeps no scan alive
 
 
 def test_one_lucky_slice_is_no_evidence() -> None:

@@ -7,6 +7,7 @@ It leaves out the rules themselves, CT in Hounsfield units (``ct.organs``) and d
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -39,6 +40,9 @@ _SAMPLES = 16
 _NEXT_MM, _SAME, _TRIES = 3.0, 0.2, 4
 # Above this a kind is taken as certain enough to say that it can't show something.
 _CERTAIN = 0.5
+# The last question about each scan in use, with its answer.
+_Asked = tuple[str, Side, Plane, int]
+_LAST: WeakKeyDictionary[Volume, tuple[_Asked, Sighting | Absent | None]] = WeakKeyDictionary()
 # Pixels; nothing is told from less.
 _LEAST_SIDE = 24
 
@@ -178,8 +182,17 @@ _SHOWN: dict[Sort, frozenset[str]] = {
 def sees(key: str, side: Side, view: View, volume: Volume) -> Sighting | Absent | None:
     """What is seen of a structure on a view, or why it isn't; None where there is no rule for it here.
 
-    ``key`` and ``side`` are those of the knowledge base and of the target; ``view`` is one of ``volume``.
+    ``key`` and ``side`` are those of the knowledge base and of the target; ``view`` is one of ``volume``. The last
+    answer of each scan is remembered: the slice that was chosen is the one that is worked on.
     """
+    asked = (key, side, view.plane, view.index)
+    last = _LAST.get(volume)
+    if last is None or last[0] != asked:
+        last = _LAST[volume] = (asked, _looked_for(key, side, view, volume))
+    return last[1]
+
+
+def _looked_for(key: str, side: Side, view: View, volume: Volume) -> Sighting | Absent | None:
     small = small_of(view)
     kind = kind_of_small(small, view.plane, volume)
     rule = _rule(key, kind)
