@@ -62,7 +62,7 @@ def next_turn(goal: Goal, episode: Episode) -> Turn:
 
 def _into_each_part(goal: Goal, episode: Episode, clicks: tuple[Click, ...]) -> Turn:
     """One click into each of several parts that the mask has nothing of."""
-    name = goal.target.phrase if goal.target else "the target"
+    name = goal.name
     lead = "" if episode.steps else f"{goal.how}. Evidence for {name}: {'; '.join(goal.facts)}. "
     return Turn(f"{lead}{len(clicks)} separate parts of {name} are not in the mask; I click into each.", clicks)
 
@@ -85,6 +85,14 @@ def _with_human_word(goal: Mask, episode: Episode) -> Mask:
     return wanted
 
 
+def _into_the_middle(wanted: Mask) -> Click:
+    """The first click on evidence; ValueError where there is none."""
+    click = next_click(np.zeros_like(wanted), wanted)
+    if click is None:
+        raise ValueError("There is no evidence to click on.")
+    return click
+
+
 def _contradicts(goal: Goal, episode: Episode, agreement: float) -> bool:
     """Whether the mask that the episode began with is of something else than the sentence asks for.
 
@@ -96,10 +104,8 @@ def _contradicts(goal: Goal, episode: Episode, agreement: float) -> bool:
 
 def _begun_anew(goal: Goal, wanted: Mask, agreement: float) -> Turn:
     """The given mask is set aside, in the same turn as the first click."""
-    click = next_click(np.zeros_like(wanted), wanted)
-    if click is None:
-        raise ValueError("There is no evidence to click on.")
-    name = goal.target.phrase if goal.target else "the target"
+    click = _into_the_middle(wanted)
+    name = goal.name
     return Turn(
         f"{goal.how}. The mask that is there isn't {name}: it agrees with the evidence to {agreement:.2f} only "
         f"({'; '.join(goal.facts)}). I set it aside and click where {name} is, at ({click.x:.2f}, {click.y:.2f}).",
@@ -171,10 +177,8 @@ def _flooded(episode: Episode, mask: Mask, wanted: Mask) -> bool:
 
 def _boxed(goal: Goal, wanted: Mask) -> Turn:
     """A box round the evidence, with a tenth of its size to spare, and a click into its middle."""
-    click = next_click(np.zeros_like(wanted), wanted)
-    if click is None:
-        raise ValueError("There is no evidence to click on.")
-    name = goal.target.phrase if goal.target else "the target"
+    click = _into_the_middle(wanted)
+    name = goal.name
     return Turn(
         f"A box keeps the tool near the evidence for {name}; with it a positive click at "
         f"({click.x:.2f}, {click.y:.2f}).",
@@ -195,7 +199,7 @@ def _stalled(episode: Episode, wanted: Mask) -> bool:
 
 def _reasoning(goal: Goal, episode: Episode, mask: Mask, wanted: Mask, click: Click) -> str:
     where = f"({click.x:.2f}, {click.y:.2f})"
-    name = goal.target.phrase if goal.target else "the target"
+    name = goal.name
     if not episode.steps:
         lead = f"{goal.how}. Evidence for {name}: {'; '.join(goal.facts)}."
         return f"{lead} I click into the middle of it, at {where}."
@@ -215,11 +219,10 @@ def _reasoning(goal: Goal, episode: Episode, mask: Mask, wanted: Mask, click: Cl
 
 
 def _closing(goal: Goal, agreement: float, has_mask: bool) -> Turn:
-    name = goal.target.phrase if goal.target else "the target"
+    name = goal.name
     stop: tuple[Action, ...] = (Terminate(),)
     if not has_mask or agreement < _POOR:
-        phrase = goal.target.phrase if goal.target else "the target"
-        reason = f"The tool's mask agrees with the evidence for {phrase} to {agreement:.2f} only."
+        reason = f"The tool's mask agrees with the evidence for {name} to {agreement:.2f} only."
         return Turn(f"{reason} I don't offer it as an answer.", stop, f"not found: {reason}")
     if goal.sure < _UNSURE:
         return Turn(

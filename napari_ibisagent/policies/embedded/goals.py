@@ -46,6 +46,11 @@ class Goal:
     how: str = ""
     sure: float = 1.0
 
+    @property
+    def name(self) -> str:
+        """What is looked for, as it stands in a sentence."""
+        return self.target.phrase if self.target else "the target"
+
 
 class Seeker:
     """Looks for what sentences ask for. The evidence of the last scan is kept, so that a turn costs some ms."""
