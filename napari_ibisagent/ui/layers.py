@@ -3,9 +3,6 @@
 What a person paints is told as an intent and then drawn anew from the state. The mask and the clicks are made when
 the session opens and hidden until they are needed: napari needs some 0.1 s for each, which a run must not wait for.
 A layer that a person has deleted is made again when there is something to show.
-
-Nothing is shown, hidden or removed within the turn of the event loop in which a layer was removed: napari 0.9.2 draws
-freed buffers then, which ends the process.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QLabel, QMainWindow, QWidget
 from napari_ibisagent.core.geometry import Affine
 from napari_ibisagent.core.orientation import Edges, axis_letters, edge_letters, patient_point, point_text
 from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.ui.naparis_canvas import canvas_of
 from napari_ibisagent.ui.scan import scan_of
 
 # White on translucent black reads above black and above white voxels, and in either theme. The whole font is given
@@ -43,7 +44,7 @@ class Compass(QObject):  # type: ignore[misc]
     """
 
     def __init__(self, viewer: Any, window: QMainWindow) -> None:
-        self._canvas = _canvas_of(window)
+        self._canvas = canvas_of(window)
         super().__init__(self._canvas)
         self._viewer = viewer
         self._layer: Any = None
@@ -187,20 +188,6 @@ class Compass(QObject):  # type: ignore[misc]
             getattr(frame, f"move{name.capitalize()}")(getattr(area, name)())
             label.move(frame.topLeft())
             label.raise_()
-
-
-def _canvas_of(window: QMainWindow) -> QWidget:
-    """The widget that napari draws the slices in.
-
-    napari has no public name for it. It is the one OpenGL widget of the window's centre; docks may hold others.
-    """
-    found = [child for child in window.centralWidget().findChildren(QWidget) if child.inherits("QOpenGLWidget")]
-    if len(found) != 1:
-        raise RuntimeError(
-            f"napari's window holds {len(found)} canvases where one is expected. "
-            "Install a release of napari that this plugin was tested with (see its installation notes)."
-        )
-    return found[0]
 
 
 def _letter_label(canvas: QWidget, name: str) -> QLabel:

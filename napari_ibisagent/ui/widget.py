@@ -38,6 +38,7 @@ from napari_ibisagent.ui.dock import Backend, Dock, Front
 from napari_ibisagent.ui.help import HelpPopup
 from napari_ibisagent.ui.keys import Keyboard
 from napari_ibisagent.ui.look import look_of
+from napari_ibisagent.ui.naparis_canvas import canvas_of, free_in_its_own_context
 from napari_ibisagent.ui.orientation import Compass
 from napari_ibisagent.ui.scan import Scan, scan_of
 from napari_ibisagent.ui.settings import Autosave, Settings, StartMode, read_settings
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = ["segment the left kidney", "which organ clears old red blood cells?", "segment the liver on this slice"]
 _FORMATS = "Labels (*.nii.gz *.nii *.nrrd *.seg.nrrd *.mha *.png *.tif)"
-# A layer may be shown, hidden or removed only so long after another one was removed: see ``layers``.
-_AFTER_REMOVAL_MS = 80
 _NEED_LEAVE = frozenset(("go_on", "carry", "reset", "undo", "redo", "keep", "place"))
 _PAINT_MODES = {Tool.BRUSH: "paint", Tool.ERASE: "erase", Tool.LASSO: "polygon"}
 
@@ -254,8 +253,9 @@ class IbisWidget(Dock):
         for desk in [desk for desk in self._desks if desk.image is layer]:
             for own in desk.layers.own:
                 self._keyboard.release(own)
-            for turn, left in enumerate(desk.layers.passing, start=1):
-                QTimer.singleShot(_AFTER_REMOVAL_MS * turn, self, partial(_remove, self._viewer.layers, left))
+            for left in desk.layers.passing:
+                # napari hasn't finished with the one that is being removed.
+                QTimer.singleShot(0, self, partial(_remove, self._viewer.layers, left))
             desk.close()
             self._desks.remove(desk)
             layer.events.name.disconnect(self._changed)
@@ -273,7 +273,7 @@ class IbisWidget(Dock):
         self._mouse.tool = Tool.NONE
         if self._compass is not None:
             self._compass.set_scan(None if desk is None else desk.image)
-        QTimer.singleShot(_AFTER_REMOVAL_MS, self, self._arrange)
+        QTimer.singleShot(0, self, self._arrange)
         self._show_examples()
         self.refresh()
 
@@ -390,6 +390,7 @@ class IbisWidget(Dock):
         if self._compass is None and isinstance(window, QMainWindow):
             self._compass = Compass(self._viewer, window)
             self._closing.callback(self._compass.close)
+            self._closing.callback(free_in_its_own_context(self._viewer, canvas_of(window)))
             self._compass.set_scan(None if self._desk is None else self._desk.image)
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802

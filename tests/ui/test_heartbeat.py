@@ -1,4 +1,8 @@
-"""The window never stands still: a heartbeat in the main thread, while policy and tool are slow."""
+"""The window never stands still: a heartbeat in the main thread, while policy and tool are slow.
+
+The bar is for what the main thread itself does between two beats, in time of the processor: on a machine that others
+use too, a gap by the clock says little. By the clock no gap may come near the tool's pause: then nobody waits for it.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +27,20 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 # The bar; and on a machine that is slower than those it was set for, so many times what napari itself takes there
 # to move a slice.
 _LONGEST_MS, _SLICE_MOVES = 50.0, 1.75
+_TOOL_PAUSE_S = 0.4
 
 
 class Heart:
-    """Beats every 5 ms in the main thread and keeps the gaps between the beats, in ms, with when they ended."""
+    """Beats every 5 ms in the main thread; keeps what lay between the beats in ms, by the clock and as its own work."""
 
     def __init__(self):
-        self.gaps, self._last = [], None
+        self.gaps, self.works, self._last = [], [], (0.0, 0.0)
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._beat)
 
     def __enter__(self):
-        self.gaps, self._last = [], time.perf_counter()
+        self.gaps, self.works, self._last = [], [], (time.perf_counter(), time.thread_time())
         self._timer.start(5)
         return self
 
@@ -43,17 +48,23 @@ class Heart:
         self._timer.stop()
 
     def _beat(self):
-        now = time.perf_counter()
-        self.gaps.append((now - self._last) * 1000)
+        now = time.perf_counter(), time.thread_time()
+        for kept, end, start in zip((self.gaps, self.works), now, self._last, strict=True):
+            kept.append((end - start) * 1000)
         self._last = now
 
     @property
     def longest(self):
-        return max(self.gaps)
+        """The most work between two beats, in ms."""
+        return max(self.works)
+
+    def check(self):
+        """Beats came all the time, and none waited for the tool."""
+        assert len(self.gaps) > 100 and max(self.gaps) < 0.9 * _TOOL_PAUSE_S * 1000, (len(self.gaps), max(self.gaps))
 
 
 def allowed_ms(window):
-    """The longest gap that is allowed on this machine."""
+    """The most work between two beats that is allowed on this machine."""
     times, dims = [], window.viewer.dims
     for n in range(9):
         with Heart() as heart:
@@ -70,17 +81,17 @@ def slow_window(opened, clicks):
     window.ask("the thing")
     window.until(lambda: window.episode is not None and window.episode.outcome is Outcome.DONE)
     window.rests()
-    window.policy.pause, window.tool.pause = 0.03, 0.3
+    window.policy.pause, window.tool.pause = 0.03, _TOOL_PAUSE_S
     return window
 
 
 def longest_of(attempts, allowed, run):
-    """The shortest of the longest gaps of some runs: a busy machine makes gaps longer, never shorter."""
+    """The least of the longest works of some runs: a busy machine makes them longer, never shorter."""
     found = []
     for _ in range(attempts):
         with Heart() as heart:
             run()
-        assert len(heart.gaps) > 100
+        heart.check()
         found.append(heart.longest)
         if heart.longest <= allowed:
             break
@@ -94,11 +105,12 @@ def test_no_gap_in_the_first_run_of_a_scan(opened, record_property):
         window.until(lambda window=window: window.desk.layers.prepared)
         window.press("run")
         allowed = allowed_ms(window)
-        window.policy.pause, window.tool.pause = 0.03, 0.3
+        window.policy.pause, window.tool.pause = 0.03, _TOOL_PAUSE_S
         with Heart() as heart:
             window.widget.ask("the thing")
             window.until(lambda window=window: window.episode is not None and window.episode.outcome is Outcome.DONE)
-        assert len(heart.gaps) > 100 and len(window.steps) == 3
+        heart.check()
+        assert len(window.steps) == 3
         found.append(heart.longest)
     record_property("longest_ms", min(found))
     assert min(found) <= allowed, found

@@ -138,6 +138,24 @@ def test_every_layer_deleted_by_hand_comes_back(opened):
     assert (window.layer("labels").data == labels).all()
 
 
+def test_all_deleted_at_once(opened):
+    window = proposing(opened)
+    accepted(window, 1)
+    window.key(KEY.Key_M)
+    window.ask("another thing")
+    window.waits()
+    accepted(window, 1)
+    mask = window.drawn()
+    own = [window.layer(key) for key in ("labels", "mask", "clicks")]
+    window.viewer.layers.selection = set(own)
+    window.viewer.layers.remove_selected()
+    window.waits()
+    assert not any(layer in window.viewer.layers for layer in own)
+    accepted(window, 2)
+    assert (window.drawn() & mask).sum() == mask.sum() and (window.drawn() == window.true_mask()).all()
+    assert (window.layer("labels").data == 1).any()
+
+
 def test_deleted_in_the_middle_of_a_run(opened):
     window = opened(Teller(*CLICKS, STOP, pause=0.02))
     window.press("run")

@@ -297,9 +297,8 @@ class Window:
         self.shown()
 
     def remove(self, layer):
-        """Takes a layer away; napari 0.9.2 must draw before the next one goes."""
+        """Takes a layer away."""
         self.viewer.layers.remove(layer)
-        self.qtbot.wait(30)
 
 
 def open_window(viewer, qtbot, folder, policy=None, tool=None, known=None, size=(1150, 640)):
