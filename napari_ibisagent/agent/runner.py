@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_ibisagent.agent.stop import DEFAULT_LIMITS, Limits, ending, stopped
+from napari_ibisagent.agent.stop import DEFAULT_LIMITS, Limits, ending, repeated, stopped
 from napari_ibisagent.core.actions import Action, Terminate, Turn
-from napari_ibisagent.core.dialects import parser
+from napari_ibisagent.core.dialects import dialect
+from napari_ibisagent.core.dialects.conversation import Mistake
 from napari_ibisagent.core.episode import (
     Accepted,
     Author,
@@ -35,8 +36,8 @@ from napari_ibisagent.core.episode import (
     prompts_after,
 )
 from napari_ibisagent.core.errors import BackendError, CancelledError, DialectError, StateError
-from napari_ibisagent.core.overlay import PRESETS, OverlayPreset, draw_mask, grey_picture
-from napari_ibisagent.core.protocols import OpenedView, Policy, Segmentation, Situation
+from napari_ibisagent.core.overlay import OverlayPreset, Picture, draw_mask, grey_picture, overlay_preset
+from napari_ibisagent.core.protocols import OpenedView, Policy, Segmentation, Situation, manner_of
 from napari_ibisagent.core.view import View
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.core.window import Window, default_window
@@ -55,14 +56,17 @@ def _ignore(_: str) -> None:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Stage:
-    """What an episode plays on: the scan, the slice, who decides, who segments, and what the policy is shown."""
+    """What an episode plays on: the scan, the slice, who decides, who segments, and what the policy is shown.
+
+    overlay: None: the one that the policy was made for.
+    """
 
     volume: Volume
     view: View
     policy: Policy
     tool: OpenedView
     window: Window | None = None
-    overlay: OverlayPreset = PRESETS["ibis"]
+    overlay: OverlayPreset | None = None
 
 
 def run(
@@ -86,6 +90,7 @@ def run(
     if verdict is not None and episode.pending is None:
         raise StateError("There is no proposal to judge.")
     play = _Play(episode, stage, cancelled, on_text)
+    limits = limits.at_most(play.manner.turns)
     try:
         if episode.pending is not None:
             yield from play.finish_pending(verdict)
@@ -114,6 +119,8 @@ class _Play:
         self._on_text = on_text
         view = stage.view
         self._picture = grey_picture(view.image, stage.window or default_window(view.image, view.modality))
+        self._dialect, self.manner = dialect(stage.policy.dialect), manner_of(stage.policy)
+        self._overlay = stage.overlay or overlay_preset(self.manner.overlay or self._dialect.overlay)
 
     def tell(self, event: EpisodeEvent) -> Generator[EpisodeEvent, Verdicts | None, Verdicts | None]:
         """Folds an event in, yields it, and returns what the driver answers."""
@@ -134,16 +141,36 @@ class _Play:
             yield from self._end(turn)
 
     def _asked(self) -> Turn:
-        episode, stage = self.episode, self._stage
-        mask = None if episode.mask is None else episode.mask_array()
-        situation = Situation(episode, stage.volume, stage.view, draw_mask(self._picture, mask, stage.overlay))
-        pieces = []
-        for piece in stage.policy.act(situation):
+        """The policy's turn. An answer that can't be taken goes back to it as often as its manner says."""
+        mistake: Mistake | None = None
+        for left in range(self.manner.repairs, -1, -1):
+            text = self._heard(mistake)
+            try:
+                turn = self._dialect.parse(text)
+            except DialectError as error:
+                if not left:
+                    raise
+                mistake = Mistake(text, str(error))
+            else:
+                if not left or not repeated(self.episode, turn):
+                    return turn
+                mistake = Mistake(
+                    text, "That is the same action as before, and it changes nothing. Choose another one."
+                )
+            self._on_text("\n")
+        raise StateError("A policy's manner allows fewer than no repairs.")
+
+    def _heard(self, mistake: Mistake | None) -> str:
+        stage, pieces = self._stage, []
+        for piece in stage.policy.act(Situation(self.episode, stage.volume, stage.view, self._look, mistake)):
             if self._cancelled():
                 raise CancelledError("Cancelled by the user.")
             pieces.append(piece)
             self._on_text(piece)
-        return parser(stage.policy.dialect)("".join(pieces))
+        return "".join(pieces)
+
+    def _look(self, mask: PackedMask | None) -> Picture:
+        return draw_mask(self._picture, None if mask is None else mask.array(), self._overlay)
 
     def _step(self, turn: Turn, spent: float) -> Generator[EpisodeEvent, Verdicts | None, bool]:
         """One proposal through the gate and the tool; says whether it was taken as it was."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from napari_ibisagent.core.actions import Action, Box, Click
-from napari_ibisagent.core.episode import Author, Episode, Outcome, Step, Terminated, Verdict
+from napari_ibisagent.core.actions import Action, Box, Click, Turn
+from napari_ibisagent.core.episode import Episode, Outcome, Step, Terminated, Verdict
 
 MAX_STEPS = 20
 SAME_CLICK_LIMIT = 3
@@ -18,6 +18,10 @@ class Limits:
 
     steps: int = MAX_STEPS
     repeats: int = SAME_CLICK_LIMIT
+
+    def at_most(self, turns: int | None) -> Limits:
+        """The same with no more steps than so many; None: no limit."""
+        return self if turns is None or turns >= self.steps else replace(self, steps=turns)
 
 
 DEFAULT_LIMITS = Limits()
@@ -38,11 +42,19 @@ def stopped(episode: Episode, limits: Limits) -> Terminated | None:
 
 def turns_of(episode: Episode) -> int:
     """How many steps were the agent's turns: not a person's own clicks and strokes."""
-    return sum(not _own(step) for step in episode.steps)
+    return sum(not step.by_hand for step in episode.steps)
 
 
-def _own(step: Step) -> bool:
-    return step.author is Author.HUMAN and step.verdict is Verdict.ACCEPTED
+def repeated(episode: Episode, turn: Turn) -> bool:
+    """Whether a turn wants the very clicks of the agent's last step again."""
+    return bool(turn.prompts) and bool(episode.steps) and _wanted(episode.steps[-1]) == turn.prompts
+
+
+def _wanted(step: Step) -> tuple[Action, ...]:
+    """The clicks and boxes that the agent wanted in a step; none where a person acted."""
+    if step.by_hand or step.verdict is Verdict.OVERRIDDEN:
+        return ()
+    return tuple(a for a in step.proposed if isinstance(a, Click | Box))
 
 
 def _repeats(episode: Episode) -> int:
@@ -50,9 +62,8 @@ def _repeats(episode: Episode) -> int:
     last: tuple[Action, ...] | None = None
     count = 0
     for step in reversed(episode.steps):
-        wanted = tuple(a for a in step.proposed if isinstance(a, Click | Box))
-        human = _own(step) or step.verdict is Verdict.OVERRIDDEN
-        if not wanted or human or (last is not None and wanted != last):
+        wanted = _wanted(step)
+        if not wanted or (last is not None and wanted != last):
             break
         last = wanted
         count += 1

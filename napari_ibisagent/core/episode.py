@@ -211,6 +211,11 @@ class Step:
     ms: float = 0.0
     reason: str = ""
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether it is a person's own click, box or stroke, and no word on a proposal of the agent's."""
+        return self.author is Author.HUMAN and self.verdict is Verdict.ACCEPTED
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:

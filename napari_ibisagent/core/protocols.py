@@ -9,9 +9,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from napari_ibisagent.core.actions import PromptAction
+from napari_ibisagent.core.dialects.conversation import Mistake
 from napari_ibisagent.core.episode import Episode
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.overlay import Picture
+from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.target import Target
 from napari_ibisagent.core.view import Plane, View
 from napari_ibisagent.core.volume import Volume
@@ -55,17 +57,40 @@ class Segmenter(Protocol):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Situation:
-    """All that a policy may look at when it decides. ``observation`` is (H, W, 3) with the mask drawn over."""
+    """All that a policy may look at when it decides.
+
+    look: the slice as the policy sees it, (H, W, 3) uint8, with a mask drawn over it or none. ``observation`` is
+    that with the mask on the table. mistake: the policy's last answer, where it couldn't be taken, and why.
+    """
 
     episode: Episode
     volume: Volume
     view: View
-    observation: Picture
+    look: Callable[[PackedMask | None], Picture]
+    mistake: Mistake | None = None
+
+    @property
+    def observation(self) -> Picture:
+        """What there is to see now."""
+        return self.look(self.episode.mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a policy wants to be played, from its checkpoint's profile.
+
+    overlay: a preset's name; empty: that of its dialect. repairs: how often an answer that can't be taken goes back to
+    it. turns: the most turns it was made for; None: no limit of its own.
+    """
+
+    overlay: str = ""
+    repairs: int = 0
+    turns: int | None = None
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """Decides the next turn, as text of its dialect."""
+    """Decides the next turn, as text of its dialect. It may have a ``manner: Manner`` as well."""
 
     name: str
     dialect: str
@@ -76,6 +101,12 @@ class Policy(Protocol):
         Raises BackendError when the policy can't answer.
         """
         ...
+
+
+def manner_of(policy: Policy) -> Manner:
+    """How a policy wants to be played; as any where it doesn't say."""
+    manner = getattr(policy, "manner", None)
+    return manner if isinstance(manner, Manner) else Manner()
 
 
 @dataclass(frozen=True, slots=True)

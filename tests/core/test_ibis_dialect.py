@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ibisagent.core.actions import Action, Box, Click, Discard, Revert, Terminate, Turn
-from napari_ibisagent.core.dialects import parser
+from napari_ibisagent.core.dialects import dialect
 from napari_ibisagent.core.dialects.ibis import parse, render
 from napari_ibisagent.core.errors import DialectError, UnknownNameError
 
@@ -318,9 +318,9 @@ def test_rendering_nested_tags_is_quick_too() -> None:
 
 
 def test_dialects_are_known_by_name() -> None:
-    assert parser("ibis")("<action>Terminate</action>") == Turn("", (Terminate(),))
+    assert dialect("ibis").parse("<action>Terminate</action>") == Turn("", (Terminate(),))
     with pytest.raises(UnknownNameError, match="ibis"):
-        parser("klingon")
+        dialect("klingon")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def situation(plane=Plane.AXIAL, index=3, painted=None, steps=0):
             episode = advance(episode, event)
     if painted is not None:
         episode = advance(episode, Painted(PackedMask.of(painted(view))))
-    return Situation(episode, volume(), view, np.zeros((*view.shape, 3), np.uint8))
+    return Situation(episode, volume(), view, lambda _: np.zeros((*view.shape, 3), np.uint8))
 
 
 def said(policy, scene):

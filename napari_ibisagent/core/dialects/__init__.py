@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from napari_ibisagent.core.actions import Turn
-from napari_ibisagent.core.dialects import ibis
+from napari_ibisagent.core.dialects import ibis, tool_calls
 from napari_ibisagent.core.errors import UnknownNameError
 
-_PARSERS: dict[str, Callable[[str], Turn]] = {"ibis": ibis.parse}
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """``parse(text) -> Turn`` raises DialectError alone; ``render(turn) -> text``; ``overlay``: a name of a preset."""
+
+    name: str
+    parse: Callable[[str], Turn]
+    render: Callable[[Turn], str]
+    overlay: str
 
 
-def parser(dialect: str) -> Callable[[str], Turn]:
-    """The ``parse(text) -> Turn`` of a dialect; UnknownNameError lists the known ones."""
+_KNOWN = {
+    known.name: known
+    for known in (
+        Dialect("ibis", ibis.parse, ibis.render, "ibis"),
+        Dialect("tool_calls", tool_calls.parse, tool_calls.render, "medsam_agent"),
+    )
+}
+
+
+def dialect(name: str) -> Dialect:
+    """The dialect of that name; UnknownNameError lists the known ones."""
     try:
-        return _PARSERS[dialect]
+        return _KNOWN[name]
     except KeyError:
-        raise UnknownNameError(f"There is no dialect {dialect!r}. Known are: {', '.join(_PARSERS)}.") from None
+        raise UnknownNameError(f"There is no dialect {name!r}. Known are: {', '.join(_KNOWN)}.") from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from napari_ibisagent.core.actions import Action, Box, Click, Discard, Revert, Terminate, Turn
+from napari_ibisagent.core.dialects.tags import untagged
 from napari_ibisagent.core.errors import DialectError
 
 # A model's answer is some hundred characters; anything this long is a fault, not an answer.
@@ -50,32 +51,15 @@ def render(turn: Turn) -> str:
     """
     parts = []
     if turn.thought.strip():
-        parts.append(f"<think>{_untagged(turn.thought)}</think>")
+        parts.append(f"<think>{untagged(turn.thought, _TAG)}</think>")
     parts.append(f"<action>{', '.join(_render_action(a) for a in turn.actions)}</action>")
     if turn.answer is not None:
-        parts.append(f"<answer>{_untagged(turn.answer)}</answer>")
+        parts.append(f"<answer>{untagged(turn.answer, _TAG)}</answer>")
     return "".join(parts)
 
 
 def _stripped(text: str | None) -> str | None:
     return None if text is None else text.strip()
-
-
-def _untagged(text: str) -> str:
-    """The text without tags, nor such as appear when others are taken out; in one pass."""
-    kept: list[str] = []
-    opened: list[int] = []
-    for character in text:
-        if character == "<":
-            opened.append(len(kept))
-        kept.append(character)
-        if character == ">" and opened:
-            start = opened.pop()
-            if _TAG.fullmatch("".join(kept[start:])):
-                del kept[start:]
-            else:
-                opened.clear()  # no tag has a > inside
-    return "".join(kept).strip()
 
 
 def _blocks(text: str) -> dict[str, str]:
