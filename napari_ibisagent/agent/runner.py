@@ -165,8 +165,9 @@ class _Play:
         for piece in stage.policy.act(Situation(self.episode, stage.volume, stage.view, self._look, mistake)):
             if self._cancelled():
                 raise CancelledError("Cancelled by the user.")
-            pieces.append(piece)
-            self._on_text(piece)
+            if piece:  # a policy that waits lets itself be cancelled between empty ones
+                pieces.append(piece)
+                self._on_text(piece)
         return "".join(pieces)
 
     def _look(self, mask: PackedMask | None) -> Picture:

@@ -80,12 +80,14 @@ class Manner:
     """How a policy wants to be played, from its checkpoint's profile.
 
     overlay: a preset's name; empty: that of its dialect. repairs: how often an answer that can't be taken goes back to
-    it. turns: the most turns it was made for; None: no limit of its own.
+    it. turns: the most turns it was made for; None: no limit of its own. notice: what the user has to know before it
+    is asked, as that pictures leave this machine.
     """
 
     overlay: str = ""
     repairs: int = 0
     turns: int | None = None
+    notice: str = ""
 
 
 @runtime_checkable

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from napari_ibisagent.core.actions import Click, Turn
+from napari_ibisagent.core.actions import Box, Click, Terminate, Turn
 from napari_ibisagent.core.dialects import dialect
 from napari_ibisagent.core.dialects.conversation import Mistake, Speech, Templates, messages
 from napari_ibisagent.core.episode import (
@@ -128,3 +130,27 @@ def test_the_shipped_sentences_name_what_the_dialect_reads(name):
         ("Positive Point (", "Negative Point (", "Terminate", "<think>") if name == "ibis" else (example, "stop_action")
     )
     assert all(word in system.text for word in known)
+
+
+HELD = [
+    Turn("I see it.", (A,)),
+    Turn("Two.", (Click(0, 1, False), Click(0.75, 0.25, True))),
+    Turn("A box.", (Box(0.0, 0.25, 0.5, 1.0),)),
+    Turn("Done.", (Terminate(),), "liver"),
+]
+
+
+@pytest.mark.parametrize("name", ["ibis", "tool_calls"])
+@pytest.mark.parametrize("turn", HELD, ids=str)
+def test_the_grammar_holds_a_model_to_what_is_read(name, turn):
+    spoken = dialect(name)
+    text = spoken.render(turn)
+    if name == "tool_calls" and len(turn.actions) > 1:
+        assert not re.fullmatch(spoken.grammar, text)  # one call a turn
+        return
+    assert re.fullmatch(spoken.grammar, text)
+    spoiled = (
+        text.replace("0.5000", "1.5000").replace("500", "5000").replace("Terminate", "Finish").replace("stop", "end")
+    )
+    if spoiled != text:
+        assert not re.fullmatch(spoken.grammar, spoiled)

@@ -12,19 +12,24 @@ from napari_ibisagent.core.errors import UnknownNameError
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """``parse(text) -> Turn`` raises DialectError alone; ``render(turn) -> text``; ``overlay``: a name of a preset."""
+    """``parse(text) -> Turn`` raises DialectError alone; ``render(turn) -> text``.
+
+    overlay: a name of a preset. grammar: a regular expression that every answer in the plain form matches as a whole,
+    for servers that can hold a model to one; without look-around and back references, which those don't know.
+    """
 
     name: str
     parse: Callable[[str], Turn]
     render: Callable[[Turn], str]
     overlay: str
+    grammar: str
 
 
 _KNOWN = {
     known.name: known
     for known in (
-        Dialect("ibis", ibis.parse, ibis.render, "ibis"),
-        Dialect("tool_calls", tool_calls.parse, tool_calls.render, "medsam_agent"),
+        Dialect("ibis", ibis.parse, ibis.render, "ibis", ibis.GRAMMAR),
+        Dialect("tool_calls", tool_calls.parse, tool_calls.render, "medsam_agent", tool_calls.GRAMMAR),
     )
 }
 

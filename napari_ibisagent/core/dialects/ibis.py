@@ -28,6 +28,15 @@ _ACTION = re.compile(
 )
 _NUMBER = re.compile(r"\+?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE)
 
+_FRACTION = r"(0\.\d{4}|1\.0000)"
+_PLACE = rf"\({_FRACTION}, {_FRACTION}\)"
+_ONE = rf"((Positive|Negative) Point {_PLACE}|Box \({_FRACTION}, {_FRACTION}, {_FRACTION}, {_FRACTION}\))"
+# What a server may hold a model to; ``parse`` reads far more.
+GRAMMAR = (
+    rf"<think>[^<]{{1,2000}}</think><action>({_ONE}(, {_ONE}){{0,7}}</action>"
+    r"|Terminate</action><answer>[^<]{1,200}</answer>)"
+)
+
 
 def parse(text: str) -> Turn:
     """The turn that a policy's text stands for.

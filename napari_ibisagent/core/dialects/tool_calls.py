@@ -24,6 +24,15 @@ _CALL = re.compile(r"<\s*tool_call\s*>(.*?)(?:<\s*/\s*tool_call\s*>|(?=<\s*tool_
 _TAG = re.compile(r"<\s*/?\s*(?:tool_call|think)\s*>", re.IGNORECASE)
 _CORNERS, _POINT, _SIGN, _ANSWER = "bbox_2d", "point_2d", "point_type", "answer"
 
+_WHOLE = r"(0|[1-9]\d{0,2})"
+_POINT_CALL = (
+    rf'"add_point", "arguments": \{{"{_POINT}": \[{_WHOLE}, {_WHOLE}\], "{_SIGN}": "(positive|negative)"\}}\}}'
+)
+_BOX_CALL = rf'"add_bbox", "arguments": \{{"{_CORNERS}": \[{_WHOLE}(, {_WHOLE}){{3}}\]\}}\}}'
+_STOP_CALL = rf'"stop_action", "arguments": \{{("{_ANSWER}": "[^"\\<]{{1,200}}")?\}}\}}'
+# What a server may hold a model to; ``parse`` reads more.
+GRAMMAR = rf'[^<]{{1,2000}}\n<tool_call>\n\{{"name": ({_POINT_CALL}|{_BOX_CALL}|{_STOP_CALL})\n</tool_call>'
+
 
 def parse(text: str) -> Turn:
     """The turn that a policy's text stands for.
