@@ -1,0 +1,83 @@
+"""From messages to what the model reads: token numbers, with a run of placeholders for each picture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from napari_ibisagent.core.dialects.conversation import Message
+from napari_ibisagent.policies.qwen_vl.loading import Opened
+
+_PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Placed:
+    """A picture among the tokens: the first and the number of its placeholders, its patches, grid and digest.
+
+    pixels: (patches, values) as the model takes them; grid: (1, 3), frames, rows and columns of patches.
+    """
+
+    start: int
+    count: int
+    pixels: Any
+    grid: Any
+    digest: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reading:
+    """All that the model reads before it answers."""
+
+    ids: tuple[int, ...]
+    pictures: tuple[Placed, ...]
+
+
+def read_messages(messages: Sequence[Message], opened: Opened) -> Reading:
+    """The reading of messages, in the checkpoint's own chat template or in ChatML, which both families speak."""
+    from transformers.feature_extraction_utils import BatchFeature
+
+    text = _written(messages, opened.tokenizer)
+    pad = int(opened.model.config.image_token_id)
+    ids: list[int] = []
+    placed: list[Placed] = []
+    shown = iter([message.picture for message in messages if message.picture is not None])
+    for token in opened.tokenizer(text, add_special_tokens=False)["input_ids"]:
+        if token != pad:
+            ids.append(token)
+            continue
+        picture = next(shown)
+        # Pixels and nothing else; the processor makes them smaller, with the aspect kept.
+        made: BatchFeature = opened.images(images=[Image.fromarray(picture)], return_tensors="pt")
+        grid = made["image_grid_thw"]
+        count = int(grid.prod()) // opened.images.merge_size**2
+        digest = hashlib.blake2b(picture.tobytes() + repr(picture.shape).encode(), digest_size=16).hexdigest()
+        placed.append(Placed(len(ids), count, made["pixel_values"], grid, digest))
+        ids += [pad] * count
+    return Reading(tuple(ids), tuple(placed))
+
+
+def _written(messages: Sequence[Message], tokenizer: Any) -> str:
+    if tokenizer.chat_template is not None:
+        content = [
+            {"role": m.role, "content": _parts(m) if m.picture is not None else _unmarked(m.text)} for m in messages
+        ]
+        return str(tokenizer.apply_chat_template(content, tokenize=False, add_generation_prompt=True))
+    turns = [
+        f"<|im_start|>{m.role}\n{'' if m.picture is None else _PICTURE}{_unmarked(m.text)}<|im_end|>\n"
+        for m in messages
+    ]
+    return "".join(turns) + "<|im_start|>assistant\n"
+
+
+def _parts(message: Message) -> list[dict[str, str]]:
+    return [{"type": "image"}, {"type": "text", "text": _unmarked(message.text)}]
+
+
+def _unmarked(text: str) -> str:
+    """Words without the marks of the format: a user's sentence can't begin a turn or stand for a picture."""
+    return text.replace("<|", "< |")
