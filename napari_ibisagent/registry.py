@@ -2,7 +2,8 @@
 
 A backend is one module with ``build(**options)``; its file name is its key. Third parties add theirs through
 the entry-point groups ``napari_ibisagent.policies``, ``.segmenters`` and ``.propagators``, each entry naming
-such a module or such a function.
+such a module or such a function. The name of a checkpoint's profile (``ibisagent models list``) stands for its
+backend with the folder that was fetched and the options that it was made for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from napari_ibisagent.core.errors import BackendError, InputError, UnknownNameError
+from napari_ibisagent.io.checkpoints.profiles import Profile, read_profiles
+from napari_ibisagent.io.checkpoints.store import installed
 
 Kind = Literal["policies", "segmenters", "propagators"]
 # What is used where nobody chooses; both need no download. docs/benchmarks.md compares the click tools.
@@ -27,12 +30,27 @@ def names(kind: Kind) -> tuple[str, ...]:
     return (*ours, *sorted(set(_foreign(kind)) - set(ours)))
 
 
+def profiles(kind: Kind) -> tuple[str, ...]:
+    """The names of the checkpoints of a kind, fetched or not."""
+    return tuple(name for name, profile in read_profiles().items() if profile.kind == kind)
+
+
+def choices(kind: Kind) -> tuple[str, ...]:
+    """What a person can choose from: all names, and the checkpoints that were fetched."""
+    known = read_profiles()
+    return (*names(kind), *(name for name in profiles(kind) if installed(known[name]) is not None))
+
+
 def load(kind: Kind, name: str, **options: Any) -> Any:
     """Builds the backend of that name.
 
     Raises UnknownNameError for a name that isn't there, InputError for an option that it doesn't take, and
     BackendError, with the reason, where it can't run on this machine.
     """
+    profile = _profile(kind, name)
+    if profile is not None:
+        folder = {} if "folder" in options else {"folder": _folder(profile)}
+        return load(kind, profile.backend, **_as_made_for(profile) | folder | options)
     build = _build_of(kind, name)
     accepted = inspect.signature(build).parameters
     unknown = [key for key in options if key not in accepted]
@@ -42,11 +60,38 @@ def load(kind: Kind, name: str, **options: Any) -> Any:
     return build(**options)
 
 
+def _profile(kind: Kind, name: str) -> Profile | None:
+    """The profile of that name, unless a backend is called so."""
+    if name in names(kind):
+        return None
+    found = read_profiles().get(name)
+    return found if found is not None and found.kind == kind else None
+
+
+def _as_made_for(profile: Profile) -> dict[str, Any]:
+    """The options that a profile's backend is built with, without the folder."""
+    spoken = {"dialect": profile.dialect, "overlay": profile.overlay} if profile.kind == "policies" else {}
+    return {**{key: value for key, value in spoken.items() if value}, **profile.options, "name": profile.name}
+
+
+def _folder(profile: Profile) -> str:
+    folder = installed(profile)
+    if folder is None:
+        raise BackendError(_not_fetched(profile))
+    return str(folder)
+
+
+def _not_fetched(profile: Profile) -> str:
+    if profile.hub is None:
+        return f"{profile.name} isn't on the hub. Give the folder that you have: folder=PATH."
+    return f"{profile.name} isn't fetched yet. Type: ibisagent models fetch {profile.name}"
+
+
 def _build_of(kind: Kind, name: str) -> Any:
     if name not in names(kind):
         raise UnknownNameError(
             f"There is no {kind[:-3] + 'y' if kind == 'policies' else kind[:-1]} called {name!r}. "
-            f"Known are: {', '.join(names(kind))}."
+            f"Known are: {', '.join((*names(kind), *profiles(kind)))}."
         )
     try:
         if name in _own(kind):
@@ -79,6 +124,11 @@ def why_not(kind: Kind, name: str) -> str | None:
 
     A backend module may have ``available() -> str | None``; else being importable is enough.
     """
+    profile = _profile(kind, name)
+    if profile is not None and installed(profile) is None:
+        return _not_fetched(profile)
+    if profile is not None:
+        return None if profile.backend in names(kind) else f"{profile.backend} isn't part of this version"
     try:
         build = _build_of(kind, name)
     except BackendError as error:

@@ -15,6 +15,7 @@ from napari_ibisagent.cli.doctor import doctor
 from napari_ibisagent.cli.evaluate import evaluate
 from napari_ibisagent.cli.faults import BAD_INPUT, DONE, fault_of, usage_sentence
 from napari_ibisagent.cli.gui import gui
+from napari_ibisagent.cli.models import app as models
 from napari_ibisagent.cli.replay import empty_replay, replay
 from napari_ibisagent.cli.segment import segment
 from napari_ibisagent.cli.summary import empty_summary
@@ -37,6 +38,7 @@ app = typer.Typer(
 for command in (segment, gui, demo, phantom, replay, evaluate, doctor):
     app.command()(command)
 app.add_typer(train)
+app.add_typer(models)
 
 _EMPTY = {"segment": empty_summary, "replay": empty_replay}
 

@@ -21,10 +21,12 @@ _PACKAGES = {
         "SimpleITK",
         "onnxruntime",
         "surface-distance",
+        "PyYAML",
     ),
     "gui": ("napari", "npe2", "qtpy", "PySide6-Essentials"),
     "models": ("torch", "transformers", "safetensors"),
     "train": ("onnx", "peft", "trl", "datasets"),
+    "remote": ("openai",),
     "serve": ("fastapi", "uvicorn"),
 }
 

@@ -13,6 +13,7 @@ import typer
 
 from napari_ibisagent.cli.console import Interrupt, console, print_event
 from napari_ibisagent.cli.faults import CANCELLED, DONE, FAULT, NOT_FOUND, exit_codes
+from napari_ibisagent.cli.given_options import read_options
 from napari_ibisagent.cli.review import reviewed
 from napari_ibisagent.cli.summary import Kept, empty_summary, print_summary, print_truth, summary_of
 from napari_ibisagent.registry import DEFAULT_POLICY, DEFAULT_SEGMENTER
@@ -66,6 +67,8 @@ class Request:
     propagator: str
     given: Path | None
     given_label: int | None
+    policy_options: dict[str, Any]
+    segmenter_options: dict[str, Any]
 
 
 def segment(
@@ -117,6 +120,12 @@ def segment(
         ExtentName, typer.Option(help="One slice, or from it through the whole volume, slice by slice.")
     ] = ExtentName.slice,
     propagator: Annotated[str, typer.Option(help="What carries a mask through the volume.")] = "neighbour",
+    policy_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the policy; may come several times.")
+    ] = None,
+    segmenter_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the click tool; may come several times.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Segment what a sentence asks for, step by step, and save it on the scan's own grid.
@@ -138,21 +147,27 @@ def segment(
     ibisagent segment ct.nii.gz -p "segment the left kidney" --extent volume -o kidney.nii.gz
 
     ibisagent segment photo.png -p "the bright round spot" -o spot.png --review
+
+    ibisagent segment ct.nii.gz -p "segment the liver" --policy ibisagent-7b --segmenter sam2.1-hiera-large
+
+    ibisagent segment ct.nii.gz -p "segment the liver" --policy openai_compatible
+    --policy-option url=http://localhost:8000/v1
     """
     from napari_ibisagent.agent.carry import asks_for_volume
-
-    sentence, whole = asks_for_volume(prompt)
-    request = Request(
-        *(scan, sentence, output, plane.value, index, policy, segmenter, truth, truth_label, max_steps),
-        *(journal, pictures, series, frame, window, modality, review),
-        *(whole or extent is ExtentName.volume, propagator, given, given_label),
-    )
 
     def report(code: int, sentence: str) -> None:
         if as_json:
             typer.echo(json.dumps(empty_summary(code, sentence), ensure_ascii=False))
 
     with exit_codes(report):
+        sentence, whole = asks_for_volume(prompt)
+        request = Request(
+            *(scan, sentence, output, plane.value, index, policy, segmenter, truth, truth_label, max_steps),
+            *(journal, pictures, series, frame, window, modality, review),
+            *(whole or extent is ExtentName.volume, propagator, given, given_label),
+            read_options(policy_option or (), "--policy-option"),
+            read_options(segmenter_option or (), "--segmenter-option"),
+        )
         code = _segment(request, as_json)
     raise typer.Exit(code)
 
@@ -232,10 +247,13 @@ def _perform(
     """Plays the episode; returns what came of it, its record, and where its journal lies."""
     from napari_ibisagent.agent.job import perform
     from napari_ibisagent.agent.recorder import Recorder
+    from napari_ibisagent.core.protocols import manner_of
     from napari_ibisagent.core.session import Opened
     from napari_ibisagent.io.scanref import scan_ref
 
     job = _job(request, volume, truth, given)
+    if (notice := manner_of(job.policy).notice) and out is not None:
+        out.print(f"notice: {notice}", style="yellow", markup=False)
     pixel = None if not volume.has_spacing else _pixel_mm2(volume, request.plane)
 
     def listen(event: EpisodeEvent, episode: Episode) -> Verdicts | None:
@@ -267,8 +285,8 @@ def _job(request: Request, volume: Volume, truth: Any, given: Any) -> Job:
     # The oracle's own click limit is the step limit: reaching it isn't a failure to stop.
     options = {"truth": truth, "clicks": request.max_steps} if request.policy == "oracle" else {}
     limits = Limits(steps=request.max_steps + (1 if request.policy == "oracle" else 0))
-    policy = registry.load("policies", request.policy, **options)
-    segmenter = registry.load("segmenters", request.segmenter)
+    policy = registry.load("policies", request.policy, **options | request.policy_options)
+    segmenter = registry.load("segmenters", request.segmenter, **request.segmenter_options)
     locator = policy if isinstance(policy, Locator) else registry.load("policies", "embedded")
     plane, index, window = Plane(request.plane), _index(request.index), _window(request)
     extent = Extent.VOLUME if request.whole else Extent.SLICE

@@ -13,7 +13,7 @@ _FOR_PROGRAMS = frozenset(("oracle", "scripted"))
 
 def names(kind: registry.Kind) -> tuple[str, ...]:
     """The names that a person can choose from."""
-    return tuple(name for name in registry.names(kind) if name not in _FOR_PROGRAMS)
+    return tuple(name for name in registry.choices(kind) if name not in _FOR_PROGRAMS)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Checkpoints of published models: their profiles, where they lie, how they are fetched, bundled and verified."""
