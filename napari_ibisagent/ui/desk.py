@@ -97,6 +97,7 @@ class Desk(QObject):  # type: ignore[misc]
         self.player = Player(scan.volume, backends, locks[0], self)
         self.player.happened.connect(self._happened)
         self.player.ended.connect(self._ended)
+        self.player.noticed.connect(lambda notice: self._say("policy", notice, Tone.CARE))
         self.opener = Opener(scan, folders, locks[1], self)
         self.opener.opened.connect(self._opened)
         self.opener.asked.connect(self.changed)
@@ -661,7 +662,8 @@ class Desk(QObject):  # type: ignore[misc]
             return None
 
     def _say(self, key: str, text: str, tone: Tone) -> None:
-        self._notes = (*(card for card in self._notes if card.key != f"note-{key}"), note(key, text, tone))
+        kept = tuple(card for card in self._notes if card.key != f"note-{key}")
+        self._notes = (*kept, note(key, text, tone)) if text else kept
         self.changed.emit()
 
     def _go_to_episode(self) -> None:

@@ -14,6 +14,7 @@ from napari_ibisagent import registry
 from napari_ibisagent.agent import plays
 from napari_ibisagent.agent.stop import Limits
 from napari_ibisagent.core.episode import Episode, Located
+from napari_ibisagent.core.protocols import manner_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.ui.backends import Backends
 from napari_ibisagent.ui.bridge import Bridge, MakePlay
@@ -26,6 +27,7 @@ class Player(QObject):  # type: ignore[misc]
     happened = Signal(object)  # an event
     thinking = Signal(str)  # a further piece of the agent's thought
     silent = Signal()  # the thought is over
+    noticed = Signal(str)  # what has to be known of the policy, once it is loaded
     ended = Signal(str, bool)  # "" in order, else the sentence of an error; whether the agent goes on after it
 
     def __init__(self, volume: Volume, backends: Backends, lock: threading.Lock, parent: QObject | None = None) -> None:
@@ -36,7 +38,7 @@ class Player(QObject):  # type: ignore[misc]
         self._volume = volume
         self._backends = backends
         self._studio: tuple[tuple[str, str], plays.Studio] | None = None
-        self._said = ""
+        self._said = self._noticed = ""
         self._agent_next = False
         self._bridge = Bridge(lock, self)
         self._bridge.happened.connect(self._happened)
@@ -99,6 +101,10 @@ class Player(QObject):  # type: ignore[misc]
         return self._studio[1]
 
     def _happened(self, event: Any) -> None:
+        notice = "" if self._studio is None else manner_of(self._studio[1].policy).notice
+        if notice != self._noticed:
+            self._noticed = notice
+            self.noticed.emit(notice)
         if not isinstance(event, Located):
             self._said = ""
             self.silent.emit()

@@ -19,6 +19,7 @@ from window import CLICKS, CONTROL, LEFT, STOP, Dabber, Teller, add_scan, click_
 
 from napari_ibisagent.core.actions import Click
 from napari_ibisagent.core.episode import Author, Outcome, Verdict
+from napari_ibisagent.core.protocols import Manner
 from napari_ibisagent.core.target import Side, Target
 from napari_ibisagent.core.view import Plane, view_of
 
@@ -270,3 +271,17 @@ def test_an_object_that_was_renamed_keeps_its_lock(opened):
     assert window.store.session.episodes == episodes
     window.qtbot.wait(50)
     assert "locked" in window.texts(), window.texts()
+
+
+def test_that_pictures_leave_the_machine_is_said_as_long_as_they_do(opened):
+    afar = Teller(*CLICKS, STOP)
+    afar.manner = Manner(notice="The scan's pictures are sent to example.org.")
+    window = opened(afar)
+    window.ask("the thing")
+    window.waits()
+    assert window.texts().count("sent to example.org") == 1
+    window.widget._backends.put("policies", "here", Teller(*CLICKS, STOP))
+    window.widget._choose_backend("policy", "here")
+    window.ask("another thing")
+    window.waits()
+    assert "example.org" not in window.texts()
