@@ -97,7 +97,7 @@ def profile(name: str) -> Profile:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
