@@ -50,7 +50,11 @@ def load(kind: Kind, name: str, **options: Any) -> Any:
     profile = _profile(kind, name)
     if profile is not None:
         folder = {} if "folder" in options else {"folder": _folder(profile)}
-        return load(kind, profile.backend, **_as_made_for(profile) | folder | options)
+        return _built(kind, profile.backend, _as_made_for(profile) | folder | options)
+    return _built(kind, name, options)
+
+
+def _built(kind: Kind, name: str, options: dict[str, Any]) -> Any:
     build = _build_of(kind, name)
     accepted = inspect.signature(build).parameters
     unknown = [key for key in options if key not in accepted]

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from napari_ibisagent import __version__
+from napari_ibisagent.cli.bench import bench
 from napari_ibisagent.cli.demo import demo, phantom
 from napari_ibisagent.cli.doctor import doctor
 from napari_ibisagent.cli.evaluate import evaluate
@@ -39,6 +40,7 @@ for command in (segment, gui, demo, phantom, replay, evaluate, doctor):
     app.command()(command)
 app.add_typer(train)
 app.add_typer(models)
+app.add_typer(bench)
 
 _EMPTY = {"segment": empty_summary, "replay": empty_replay}
 

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from commands import COMMAND as IBISAGENT
 from commands import environment
-
-sys.path.append(str(Path(__file__).parents[1] / "io"))  # the hub is that of the tests of io
 from hub_server import Hub, running
 
 Models = Callable[..., subprocess.CompletedProcess[str]]

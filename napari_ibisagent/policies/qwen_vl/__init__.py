@@ -26,7 +26,7 @@ class QwenPolicy:
 
     def __init__(self, opened: Opened, spoken: str, speech: Speech, manner: Manner, choice: Choice, name: str) -> None:
         self.name, self.dialect, self.manner = name, spoken, manner
-        self._opened = opened
+        self.opened = opened
         self._parse = dialect_of(spoken).parse
         self._speech = replace(speech, render=self._said_for)
         self._render = speech.render
@@ -41,7 +41,7 @@ class QwenPolicy:
             self._said.clear()
         read = messages(situation.episode, situation.look, self._speech, situation.mistake)
         pieces = []
-        for piece in self.reader.answer(read_messages(read, self._opened), self._choice, len(situation.episode.steps)):
+        for piece in self.reader.answer(read_messages(read, self.opened), self._choice, len(situation.episode.steps)):
             pieces.append(piece)
             yield piece
         self._remember("".join(pieces))

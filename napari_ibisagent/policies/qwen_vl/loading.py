@@ -43,8 +43,8 @@ def open_checkpoint(
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    device = _device(machine.device)
-    dtype = _dtype(machine.dtype, device)
+    device = device_of(machine.device)
+    dtype = dtype_of(machine.dtype, device)
     where = {"local_files_only": not download, "trust_remote_code": False}
     if not download:
         _check_folder(Path(folder), allow_pickle)
@@ -107,7 +107,8 @@ def _check_folder(folder: Path, allow_pickle: bool) -> None:
         raise InputError(f"{folder} holds no weights (*.safetensors). Fetch the checkpoint again.")
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
+    """The device that is meant; the best one there is for auto. Raises InputError and BackendError."""
     import torch
 
     usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -121,7 +122,8 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _dtype(wanted: str, device: str) -> Any:
+def dtype_of(wanted: str, device: str) -> Any:
+    """The torch type of that name; the one that suits the device for auto. Raises InputError."""
     import torch
 
     if wanted not in _DTYPES:

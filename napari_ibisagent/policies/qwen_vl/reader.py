@@ -18,11 +18,15 @@ from napari_ibisagent.policies.qwen_vl.prompt import Placed, Reading
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How the next token is chosen: the likeliest at temperature 0, else at random from ``seed``."""
+    """How the next token is chosen: the likeliest at temperature 0, else at random from ``seed``.
+
+    least: no answer ends before so many tokens; for benchmarks.
+    """
 
     max_new_tokens: int = 512
     temperature: float = 0.0
     seed: int = 0
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class Reader:
         told = ""
         try:
             while len(written) < choice.max_new_tokens:
+                if len(written) < choice.least:
+                    logits = logits.index_fill(0, torch.tensor(sorted(ends), device=logits.device), -torch.inf)
                 token = _next(logits, choice.temperature, dice)
                 if token in ends:
                     break
