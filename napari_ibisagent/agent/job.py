@@ -19,7 +19,7 @@ from napari_ibisagent.core.episode import (
     Terminated,
     Thought,
 )
-from napari_ibisagent.core.errors import BackendError, CancelledError, StateError
+from napari_ibisagent.core.errors import BackendError, CancelledError, InputError, StateError
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.protocols import Location, Locator, Policy, Propagator, Segmenter
@@ -142,9 +142,21 @@ def _carry(job: Job, recorder: Recorder, listen: Listener, cancelled: Callable[[
 def _locate(job: Job, cancelled: Callable[[], bool]) -> Location:
     """The slice and the target. A target is looked up for a given slice too: its side is checked at the end."""
     found = job.locator.locate(job.volume, job.prompt, job.plane)
+    if job.index is None and found.index is None and not isinstance(job.policy, Locator) and not cancelled():
+        return _unguided(job, found)
     if job.index is None or cancelled():
         return found
     return Location(job.index, found.reason, found.target)
+
+
+def _unguided(job: Job, found: Location) -> Location:
+    """Another one's "not found" isn't the policy's word: it is asked about a picture, and a volume's slice is named."""
+    if job.volume.shape[AXES[job.plane][0]] == 1:
+        return Location(0, "The picture has one slice.", found.target)
+    raise InputError(
+        f"{job.policy.name} sees one slice, and the embedded agent finds none for this sentence ({found.reason}) "
+        "Say which one, for example with --slice 40."
+    )
 
 
 def _tell(recorder: Recorder, listen: Listener, event: EpisodeEvent) -> Episode:

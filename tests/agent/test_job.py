@@ -21,7 +21,7 @@ from napari_ibisagent.core.view import Plane
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.io.journal import Journal, read_journal
 from napari_ibisagent.io.scanref import scan_ref
-from napari_ibisagent.policies import oracle
+from napari_ibisagent.policies import oracle, scripted
 from napari_ibisagent.segmenters import geodesic
 
 SHAPE = (16, 48, 56)
@@ -207,3 +207,21 @@ def test_what_can_not_follow_is_not_written(tmp_path):
         with pytest.raises(StateError):
             recorder.record(ObjectAdded(1, "again", "#000000"))
         assert (path.read_bytes(), recorder.history) == before
+
+
+class Blind:
+    """A locator that finds nothing."""
+
+    def locate(self, volume, prompt, plane):
+        return Location(None, "It knows no such thing.")
+
+
+def test_a_policy_that_sees_one_slice_is_asked_about_a_picture_and_told_the_slice_of_a_volume():
+    words = ["<action>Positive Point (0.4, 0.45)</action>", "<action>Terminate</action><answer>organ</answer>"]
+    with pytest.raises(InputError, match=r"scripted sees one slice.*It knows no such thing\..*--slice"):
+        perform(job(scripted.build(words), locator=Blind()), Recorder())
+    told = perform(job(scripted.build(words), locator=Blind(), index=9), Recorder())
+    assert told.episode.outcome is Outcome.DONE and told.view.index == 9
+    flat = Volume.from_picture(np.ascontiguousarray(scan().data[9]).astype(np.float32), name="flat")
+    asked = perform(job(scripted.build(words), locator=Blind(), volume=flat), Recorder())
+    assert asked.episode.outcome is Outcome.DONE and asked.view.index == 0

@@ -116,9 +116,21 @@ def test_doctor_says_what_can_run():
     assert found["segmenters"]["embedded"] is None
     assert found["packages"]["base"]["numpy"]
     assert "ready" in ibisagent("doctor").stdout
+    assert found["machine"]["cores"] >= 1 and "fetched" in found["models"]["ibisagent-7b"]
 
 
-@pytest.mark.parametrize("command", ["", "segment", "demo", "phantom", "replay", "evaluate", "doctor"])
+def test_doctor_tries_a_step_with_each():
+    done = ibisagent("doctor", "--smoke", "--json")
+    tried = json.loads(done.stdout)["smoke"]
+    assert done.returncode == 0, done.stderr
+    assert [(t["kind"], t["name"]) for t in tried][:1] == [("policies", "embedded")]
+    assert {t["name"] for t in tried if t["kind"] == "segmenters"} >= {"embedded", "geodesic"}
+    assert all(t["works"] and t["seconds"] > 0 for t in tried) and "click" in tried[0]["words"]
+
+
+@pytest.mark.parametrize(
+    "command", ["", "segment", "demo", "phantom", "replay", "evaluate", "doctor", "models", "bench"]
+)
 def test_help_has_examples(command):
     done = ibisagent(*([command] if command else []), "--help")
     assert done.returncode == 0
