@@ -128,9 +128,7 @@ def test_doctor_tries_a_step_with_each():
     assert all(t["works"] and t["seconds"] > 0 for t in tried) and "click" in tried[0]["words"]
 
 
-@pytest.mark.parametrize(
-    "command", ["", "segment", "demo", "phantom", "replay", "evaluate", "doctor", "models", "bench"]
-)
+@pytest.mark.parametrize("command", ["", "segment", "demo", "phantom", "replay", "evaluate", "doctor"])
 def test_help_has_examples(command):
     done = ibisagent(*([command] if command else []), "--help")
     assert done.returncode == 0
