@@ -12,6 +12,7 @@ import importlib
 import inspect
 import pkgutil
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from napari_ibisagent.core.errors import BackendError, InputError, UnknownNameError
@@ -49,8 +50,8 @@ def load(kind: Kind, name: str, **options: Any) -> Any:
     """
     profile = _profile(kind, name)
     if profile is not None:
-        folder = {} if "folder" in options else {"folder": _folder(profile)}
-        return _built(kind, profile.backend, _as_made_for(profile) | folder | options)
+        folder = options["folder"] if "folder" in options else _folder(profile)
+        return _built(kind, profile.backend, _as_made_for(profile, folder) | options)
     return _built(kind, name, options)
 
 
@@ -72,10 +73,13 @@ def _profile(kind: Kind, name: str) -> Profile | None:
     return found if found is not None and found.kind == kind else None
 
 
-def _as_made_for(profile: Profile) -> dict[str, Any]:
-    """The options that a profile's backend is built with, without the folder."""
+def _as_made_for(profile: Profile, folder: str) -> dict[str, Any]:
+    """The options that a profile's backend is built with. A file of prompts lies among the checkpoint's own."""
     spoken = {"dialect": profile.dialect, "overlay": profile.overlay} if profile.kind == "policies" else {}
-    return {**{key: value for key, value in spoken.items() if value}, **profile.options, "name": profile.name}
+    made = {**{key: value for key, value in spoken.items() if value}, **profile.options}
+    if "prompts" in made:
+        made["prompts"] = str(Path(folder) / made["prompts"])
+    return {**made, "folder": folder, "name": profile.name}
 
 
 def _folder(profile: Profile) -> str:

@@ -8,7 +8,6 @@ An open journal is locked, so that two windows can't write into the same one; th
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterator
@@ -20,11 +19,7 @@ from typing import Any
 from napari_ibisagent.core.codec import from_json, to_json
 from napari_ibisagent.core.errors import IbisError, JournalError, OutputError, StateError
 from napari_ibisagent.core.history import Event, History, record
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment, unused-ignore]
+from napari_ibisagent.io.locking import lock
 
 FORMAT = "napari-ibisagent journal"
 VERSION = 1
@@ -151,19 +146,7 @@ class Journal:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    """Takes the file for this process alone. Raises OutputError where another one has it.
-
-    Where the system has no such locks (Windows, some network drives) the journal stays unlocked.
-    """
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(f"The journal {path.name} is open in another window. Close that one first.") from error
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise OutputError(f"The journal {path} can't be locked: {error.strerror}.") from error
+    lock(descriptor, f"The journal {path.name} is open in another window. Close that one first.", f"The journal {path}")
 
 
 def read_journal(path: Path) -> History:

@@ -28,6 +28,7 @@ from napari_ibisagent.segmenters._sam_prompts import Frame, MaskChoice, PromptAr
 from napari_ibisagent.segmenters._torch_runs import Run, translated
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 # Answers that are remembered, in MB; one is 256 kB.
@@ -60,6 +61,19 @@ class PromptedModel(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """(n, low, low) logits and (n,) scores of three masks or one; ``before``: logits (low, low) to go on from."""
         ...
+
+
+def decoder_arguments(prompts: PromptArrays, device: torch.device) -> dict[str, Tensor | None]:
+    """Points (1, 1, n, 2), their labels (1, 1, n) and the box (1, 1, 4) as both families' decoders take them."""
+    import torch
+
+    points = prompts.points if len(prompts.points) else None
+    labels = None if points is None else prompts.labels
+    given = {"input_points": points, "input_labels": labels, "input_boxes": prompts.box}
+    return {
+        name: None if values is None else torch.from_numpy(values).to(device)[None, None]
+        for name, values in given.items()
+    }
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -17,7 +17,7 @@ from napari_ibisagent.core.overlay import Picture
 from napari_ibisagent.segmenters._official import official_file, read_weights
 from napari_ibisagent.segmenters._official_sam2 import sam2_of
 from napari_ibisagent.segmenters._preprocess import Pixels, sam2_pixels
-from napari_ibisagent.segmenters._prompted import PromptedSegmenter
+from napari_ibisagent.segmenters._prompted import PromptedSegmenter, decoder_arguments
 from napari_ibisagent.segmenters._sam_prompts import Frame, PromptArrays, mask_choice, stretched
 from napari_ibisagent.segmenters._torch_runs import Run, missing_packages, run_on, translated
 from napari_ibisagent.segmenters._weights import load_pretrained, needs_folder
@@ -55,15 +55,9 @@ class Sam2Prompted:
         self, embedding: Sequence[Tensor], prompts: PromptArrays, before: Tensor | None, three: bool
     ) -> tuple[Tensor, Tensor]:
         """(n, low, low) logits and (n,) scores."""
-        import torch
-
-        where = self.run.device
-        points = torch.from_numpy(prompts.points).to(where)[None, None] if len(prompts.points) else None
         result = self._model(
             image_embeddings=list(embedding),
-            input_points=points,
-            input_labels=None if points is None else torch.from_numpy(prompts.labels).to(where)[None, None],
-            input_boxes=None if prompts.box is None else torch.from_numpy(prompts.box).to(where)[None, None],
+            **decoder_arguments(prompts, self.run.device),
             input_masks=None if before is None else before.clamp(-_BOUND, _BOUND)[None, None],
             multimask_output=three,
         )

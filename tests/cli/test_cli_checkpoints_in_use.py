@@ -18,7 +18,7 @@ from tiny_qwen import write_checkpoint
 from tiny_sam import write_sam2
 
 from napari_ibisagent import registry
-from napari_ibisagent.core.errors import BackendError, UnknownNameError
+from napari_ibisagent.core.errors import BackendError, InputError, UnknownNameError
 from napari_ibisagent.evaluation.phantom import make_phantom
 from napari_ibisagent.io.labels import write_labels
 
@@ -114,3 +114,15 @@ def test_what_isnt_fetched_says_what_to_type(home, tmp_path, monkeypatch):
     agent = registry.load("policies", "ibisagent-7b", device="cpu", repairs=3)
     assert (agent.name, agent.dialect, agent.manner.overlay, agent.manner.turns) == ("ibisagent-7b", "ibis", "ibis", 20)
     assert agent.manner.repairs == 3  # what the user says comes before the profile
+
+
+def test_a_checkpoint_may_bring_its_own_prompts(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("IBISAGENT_MODELS", str(home / "home"))
+    own = tmp_path / "profiles.yaml"
+    own.write_text("ibisagent-7b: {options: {prompts: own.toml, max_new_tokens: 5}}", "utf-8")
+    monkeypatch.setenv("IBISAGENT_PROFILES", str(own))
+    with pytest.raises(InputError, match=r"ibisagent-7b/own\.toml can't be read"):
+        registry.load("policies", "ibisagent-7b", device="cpu")
+    (home / "agent" / "own.toml").write_text('system = "Find it."', "utf-8")
+    agent = registry.load("policies", "ibisagent-7b", device="cpu", folder=str(home / "agent"))
+    assert agent._speech.templates.system == "Find it."

@@ -8,7 +8,6 @@ Leaves out where the files come from (``fetch``, ``bundle``).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -25,11 +24,7 @@ from napari_ibisagent.core.errors import InputError, OutputError
 from napari_ibisagent.io.atomic import atomic_write_bytes
 from napari_ibisagent.io.checkpoints.paths import is_safe
 from napari_ibisagent.io.checkpoints.profiles import Profile
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from napari_ibisagent.io.locking import lock
 
 MODELS = "IBISAGENT_MODELS"
 LOCK = "checkpoint.lock.json"
@@ -247,20 +242,9 @@ def alone(name: str) -> Iterator[None]:
             f"{path.parent} can't be written ({error.strerror or error}). Choose another folder with {MODELS}."
         ) from error
     with file:
-        _take(file.fileno(), name)
+        busy = f"Another program is fetching or removing {name} just now. Wait until it is done."
+        lock(file.fileno(), busy, f"The checkpoint {name}")
         yield
-
-
-def _take(descriptor: int, name: str) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(f"Another program is fetching or removing {name} just now. Wait until it is done.") from error
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise
 
 
 def check_room(what: str, needed: int, folder: Path, remedy: str = f"choose another disk with {MODELS}") -> None:
