@@ -102,8 +102,15 @@ def run(
                 yield from play.turn()
     except CancelledError:
         yield from play.tell(Terminated(Outcome.CANCELLED, "Cancelled by the user."))
-    except (BackendError, DialectError) as error:
+    except BackendError as error:
         yield from play.tell(Failed(str(error)))
+    except DialectError as error:
+        # What follows the first sentence tells the model what to write.
+        wrong = str(error).partition(". ")[0].rstrip(".")
+        name = stage.policy.name
+        yield from play.tell(
+            Failed(f"{name} gave no answer that can be used: {wrong}. Ask it again, or choose another.")
+        )
     return play.episode
 
 
