@@ -212,6 +212,27 @@ def test_pictures_are_made_smaller_with_their_aspect_kept(checkpoints, family, p
     assert reading.pictures[0].count == rows * columns // 4
 
 
+def test_pictures_are_prepared_once_and_not_kept_for_ever(checkpoints):
+    opened, made = policy(checkpoints["qwen2_5_vl", False]).opened, []
+    images = opened.images
+
+    class Counting:
+        merge_size = images.merge_size
+
+        def __call__(self, **given):
+            made.append(1)
+            return images(**given)
+
+    object.__setattr__(opened, "images", Counting())
+    read = [Message("user", "?", shown(n)) for n in (0, 1, 0)]
+    for _ in range(2):
+        reading = read_messages(read, opened)
+    assert len(made) == 2 and reading.pictures[0].digest == reading.pictures[2].digest != reading.pictures[1].digest
+    for n in range(60):
+        read_messages([Message("user", "?", shown(n, 30, 30))], opened)
+    assert len(opened.prepared) == 24
+
+
 def test_what_cant_be_opened_is_said(checkpoints, tmp_path):
     good = checkpoints["qwen2_5_vl", False]
     with pytest.raises(InputError, match=r"Which model\?.*models fetch"):

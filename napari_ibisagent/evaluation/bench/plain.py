@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,8 @@ def generate(messages: Sequence[Message], opened: Opened, tokens: int) -> tuple[
     import torch
 
     started = time.perf_counter()
-    reading = read_messages([replace(m) for m in messages], opened)
+    opened.prepared.clear()
+    reading = read_messages(messages, opened)
     device, model = opened.device, opened.model
     ids = torch.tensor([reading.ids], device=device)
     inputs: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A model with its tokenizer and image processor."""
+    """A model with its tokenizer and image processor. ``prepared``: the last pictures by digest, see ``prompt``."""
 
     model: Any
     tokenizer: Any
     images: Any
     device: str
+    prepared: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
 def open_checkpoint(

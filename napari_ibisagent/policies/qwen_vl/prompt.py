@@ -10,8 +10,11 @@ from typing import Any
 from PIL import Image
 
 from napari_ibisagent.core.dialects.conversation import Message
+from napari_ibisagent.core.overlay import Picture
 from napari_ibisagent.policies.qwen_vl.loading import Opened
 
+# Pictures whose patches are remembered; each takes some MB.
+_REMEMBERED = 24
 _PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
@@ -39,8 +42,6 @@ class Reading:
 
 def read_messages(messages: Sequence[Message], opened: Opened) -> Reading:
     """The reading of messages, in the checkpoint's own chat template or in ChatML, which both families speak."""
-    from transformers.feature_extraction_utils import BatchFeature
-
     text = _written(messages, opened.tokenizer)
     pad = int(opened.model.config.image_token_id)
     ids: list[int] = []
@@ -51,14 +52,27 @@ def read_messages(messages: Sequence[Message], opened: Opened) -> Reading:
             ids.append(token)
             continue
         picture = next(shown)
-        # Pixels and nothing else; the processor makes them smaller, with the aspect kept.
-        made: BatchFeature = opened.images(images=[Image.fromarray(picture)], return_tensors="pt")
-        grid = made["image_grid_thw"]
-        count = int(grid.prod()) // opened.images.merge_size**2
         digest = hashlib.blake2b(picture.tobytes() + repr(picture.shape).encode(), digest_size=16).hexdigest()
-        placed.append(Placed(len(ids), count, made["pixel_values"], grid, digest))
+        pixels, grid = _prepared(picture, digest, opened)
+        count = int(grid.prod()) // opened.images.merge_size**2
+        placed.append(Placed(len(ids), count, pixels, grid, digest))
         ids += [pad] * count
     return Reading(tuple(ids), tuple(placed))
+
+
+def _prepared(picture: Picture, digest: str, opened: Opened) -> tuple[Any, Any]:
+    """Patches and grid of a picture: its pixels and nothing else, made smaller with the aspect kept where need be.
+
+    The last ones are remembered: with history all of them come again in each turn.
+    """
+    known = opened.prepared.pop(digest, None)
+    if known is None:
+        made = opened.images(images=[Image.fromarray(picture)], return_tensors="pt")
+        known = made["pixel_values"], made["image_grid_thw"]
+    while len(opened.prepared) >= _REMEMBERED:
+        del opened.prepared[next(iter(opened.prepared))]
+    opened.prepared[digest] = known
+    return known
 
 
 def _written(messages: Sequence[Message], tokenizer: Any) -> str:
