@@ -87,12 +87,12 @@ class _Easel:
 def _background(easel: _Easel, maps: tuple[LabelMap, ...]) -> None:
     rng, side = easel.rng, easel.side
     kind = rng.random()
-    labels = maps[int(rng.integers(len(maps)))].slice(rng, side) if maps and kind < 0.3 else None
+    labels = maps[int(rng.integers(len(maps)))].slice(rng, side) if maps and kind < 0.36 else None
     if labels is not None:
         _anatomy(easel, labels)
-    elif kind < 0.5:
+    elif kind < 0.56:
         _packed(easel)
-    elif kind < 0.78:
+    elif kind < 0.8:
         _regions(easel, np.ones((side, side), bool), int(rng.integers(2, 9)), easel.ground)
     else:
         easel.paint(np.ones((side, side), bool), looks.random_look(rng, easel.values.shape[0]))
@@ -258,8 +258,8 @@ def _target(easel: _Easel) -> Mask | None:
     if multiple:
         target = np.asarray(np.any(masks, axis=0))
     else:
-        # Large ones more often: what is left of a covered object is no good question.
-        weights = np.array([np.count_nonzero(mask) for mask in masks]) ** 0.4
+        # Large ones a little more often: what is left of a covered object is no good question.
+        weights = np.array([np.count_nonzero(mask) for mask in masks]) ** 0.25
         if not weights.any():
             return None
         chosen = masks[int(rng.choice(len(masks), p=weights / weights.sum()))]
