@@ -142,6 +142,7 @@ def _ours(opened: Opened, tool: Segmenter, view: View, templates: Templates, cou
     view_open: Any = None
     mask: Mask | None = None
     forget(tool)
+    opened.prepared.clear()
     for turn in range(course.turns):
         clock = _Clock(opened.device)
         pictures.append(draw_mask(base, mask, PRESETS["ibis"]))
