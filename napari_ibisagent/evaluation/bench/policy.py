@@ -187,10 +187,10 @@ def _plain(opened: Opened, tool: Segmenter, view: View, templates: Templates, co
 
 
 def forget(tool: Segmenter) -> None:
-    """Makes a tool look at a slice anew."""
-    embeddings = getattr(tool, "embeddings", None)
-    if embeddings is not None:
-        embeddings.clear()
+    """Makes a tool look at a slice anew, and decode each mask anew."""
+    forgets = getattr(tool, "forget", None)
+    if callable(forgets):
+        forgets()
 
 
 def bench_clicks(turn: int) -> tuple[Click, ...]:
