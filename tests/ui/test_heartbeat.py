@@ -6,6 +6,7 @@ use too, a gap by the clock says little. By the clock no gap may come near the t
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -40,12 +41,16 @@ class Heart:
         self._timer.timeout.connect(self._beat)
 
     def __enter__(self):
+        # What hundreds of tests before have left isn't the window's to sweep.
+        gc.collect()
+        gc.freeze()
         self.gaps, self.works, self._last = [], [], (time.perf_counter(), time.thread_time())
         self._timer.start(5)
         return self
 
     def __exit__(self, *_):
         self._timer.stop()
+        gc.unfreeze()
 
     def _beat(self):
         now = time.perf_counter(), time.thread_time()
@@ -98,10 +103,12 @@ def longest_of(attempts, allowed, run):
     return min(found), found
 
 
-def test_no_gap_in_the_first_run_of_a_scan(opened, record_property):
+def test_no_gap_in_the_first_run_of_a_scan(opened, record_property, tmp_path):
     found, allowed = [], _LONGEST_MS
     while not found or (found[-1] > allowed and len(found) < 3):
-        window = opened(Teller(*CLICKS[:3], STOP), Dabber(), size=(1000, 500))
+        # A folder for each: the session of the one before would be offered, and waits for an answer.
+        folder = tmp_path / f"sessions-{len(found)}"
+        window = opened(Teller(*CLICKS[:3], STOP), Dabber(), size=(1000, 500), folder=folder)
         window.until(lambda window=window: window.desk.layers.prepared)
         window.press("run")
         allowed = allowed_ms(window)
