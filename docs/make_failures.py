@@ -55,7 +55,7 @@ FAILURES = (
     ),
     Failure("pydicom", "data/test_files/CT_small.dcm", "segment the vertebra", "A gap: as “the spine” it is found."),
     Failure("", "", "segment the pancreas", "A gap: it needs a learned look. Click it yourself."),
-    Failure("", "", "segment the fat", "Wrong in places: bowel walls and some muscle are in it."),
+    Failure("", "", "segment the fat", "Wrong in places: bowel walls are in it."),
 )
 
 
