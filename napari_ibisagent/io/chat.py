@@ -126,6 +126,14 @@ class _Request:
 
     def run(self, body: dict[str, Any], extra: dict[str, Any]) -> None:
         """Puts the pieces into the queue, then None, or the error."""
+        told: BackendError | None = BackendError("The client of the server failed. Please report what it printed.")
+        try:
+            told = self._tried(body, extra)
+        finally:
+            self._said.put(told)  # whatever happens, nobody waits for ever
+
+    def _tried(self, body: dict[str, Any], extra: dict[str, Any]) -> BackendError | None:
+        """Puts the pieces into the queue; the error of the last try, or None."""
         import openai
 
         wait, heard = _FIRST_WAIT_S, False
@@ -134,14 +142,13 @@ class _Request:
                 for piece in self._pieces(body, extra):
                     heard = True
                     self._said.put(piece)
-                self._said.put(None)
-                return
+                return None
             except (openai.OpenAIError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-                told = _told(error, self._server, str(body["model"]))
+                told = _told(error, self._server, str(body["model"]), heard)
                 if heard or not left or not _may_pass(error) or self._stopped.wait(_wished(error, wait)):
-                    self._said.put(told)
-                    return
+                    return told
                 wait = min(2 * wait, _LONGEST_WAIT_S)
+        return None
 
     def stop(self) -> None:
         """Ends the request; the server sees that nobody reads any more. A second call does nothing."""
@@ -211,7 +218,7 @@ def _wished(error: Exception, wait: float) -> float:
     return min(max(wished, 0.0), 4 * _LONGEST_WAIT_S)
 
 
-def _told(error: Exception, server: Server, model: str) -> BackendError:
+def _told(error: Exception, server: Server, model: str, heard: bool = False) -> BackendError:
     """What went wrong as a sentence: with what, and what to do. Never the key, never what was sent."""
     import openai
 
@@ -220,7 +227,7 @@ def _told(error: Exception, server: Server, model: str) -> BackendError:
         return BackendError(f"{where} said nothing for {server.stall_s:g} s. See whether it is busy, or raise stall_s.")
     if isinstance(error, openai.APIStatusError):
         return BackendError(_status(error.status_code, where, model, _reason(error, server)))
-    if isinstance(error, openai.APIConnectionError):
+    if isinstance(error, openai.APIConnectionError) and not heard:
         return BackendError(f"{where} can't be reached ({_cause(error)}). Start it, or correct its address.")
     if isinstance(error, openai.APIError | ConnectionError):
         return BackendError(f"{where} broke off its answer ({_clean(str(error), server)}). Try again, or see its log.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -15,8 +17,8 @@ STOP = "<think>Good.</think><action>Terminate</action><answer>the disc</answer>"
 class ChatServer(ThreadingHTTPServer):
     """``answers``: what to do with the requests in turn, the last one for all further ones.
 
-    A text is streamed; a number is an error's code; ("stall", text), ("cut", text), ("junk", text) begin an answer and
-    don't end it in order; ("to", url) redirects. ``asked`` keeps what came.
+    A text is streamed; a number is an error's code; ("stall", text), ("cut", text), ("junk", text) and ("reset", text)
+    begin an answer and don't end it in order; ("to", url) redirects. ``asked`` keeps what came.
     """
 
     daemon_threads = True
@@ -81,6 +83,11 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.05)
         if ending == "stall":
             self.server.released.wait(20)
+        elif ending == "reset":
+            self.wfile.flush()
+            time.sleep(0.2)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
         elif ending == "junk":
             self.wfile.write(b"data: {not json at all\n\n")
         elif ending != "cut":

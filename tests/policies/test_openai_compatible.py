@@ -127,6 +127,7 @@ FAULTS = [
     (503, "has failed"),
     (("stall", TEXT[:20]), r"said nothing for 0\.5 s.*stall_s"),
     (("cut", TEXT[:20]), "broke off its answer"),
+    (("reset", TEXT[:20]), "broke off its answer"),
     (("junk", TEXT[:20]), "isn't a chat answer|broke off"),
     (("to", "http://example.org/v1/chat/completions"), r"points to another address \(307\)"),
     (("page", {"hello": "there"}), "isn't a chat answer|broke off"),
