@@ -7,15 +7,19 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint types layers check format clean
+.PHONY: demo test windows-a-k windows-l-z lint types layers check format clean
 
 demo: $(BIN)/.demo-ready
 	$(BIN)/ibisagent demo --out demo-output
 
-# The tests of windows share one process and one screen: the first window costs seconds, every further one far less.
+# The tests of windows run in two processes, each with a screen of its own: two windows on one would take each other's
+# keyboard. More processes don't pay: the first window costs seconds, every further one far less.
 test: $(BIN)/.dev-ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:napari -p no:pytest-qt --ignore=tests/ui
-	sh .ci/screen run $(BIN)/python -m pytest tests/ui
+	$(MAKE) --no-print-directory --output-sync=target -j 2 windows-a-k windows-l-z
+
+windows-a-k windows-l-z: windows-%: $(BIN)/.dev-ready
+	sh .ci/screen run $(BIN)/python -m pytest tests/ui/test_[$*]*.py
 
 lint: $(BIN)/.dev-ready
 	$(BIN)/ruff check .
