@@ -23,6 +23,17 @@ Kind = Literal["policies", "segmenters", "propagators"]
 # What is used where nobody chooses; both need no download. docs/benchmarks.md compares the click tools.
 DEFAULT_POLICY, DEFAULT_SEGMENTER = "embedded", "embedded"
 _PACKAGE = "napari_ibisagent"
+# Policies that need a truth or a script, which only a program has.
+_FOR_PROGRAMS = frozenset(("oracle", "scripted"))
+# The plain types that an option can be declared with, what is taken for each, and how a person calls it.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "float": (float, int),
+    "str": (str,),
+    "None": (type(None),),
+}
+_WORDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
 
 
 def names(kind: Kind) -> tuple[str, ...]:
@@ -37,9 +48,9 @@ def profiles(kind: Kind) -> tuple[str, ...]:
 
 
 def choices(kind: Kind) -> tuple[str, ...]:
-    """What a person can choose from: all names, and the checkpoints that were fetched."""
-    known = read_profiles()
-    return (*names(kind), *(name for name in profiles(kind) if installed(known[name]) is not None))
+    """What a person can choose from: the names that need no program, and the checkpoints that were fetched."""
+    fetched = (row.name for row in read_profiles().values() if row.kind == kind and installed(row) is not None)
+    return (*(name for name in names(kind) if name not in _FOR_PROGRAMS), *fetched)
 
 
 def load(kind: Kind, name: str, **options: Any) -> Any:
@@ -62,7 +73,27 @@ def _built(kind: Kind, name: str, options: dict[str, Any]) -> Any:
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
         takes = ", ".join(accepted) or "none"
         raise InputError(f"{name} has no option {', '.join(unknown)}. Its options are: {takes}.")
+    for key, value in options.items():
+        _check_type(name, key, value, accepted.get(key))
     return build(**options)
+
+
+def _check_type(name: str, key: str, value: Any, parameter: inspect.Parameter | None) -> None:
+    """Raises InputError where a plain value isn't of the type that the option is declared with.
+
+    "no" is text, and text counts as true where nobody looks: an option that guards something must not be opened so.
+    Options of other types are their backend's own business.
+    """
+    annotation = "" if parameter is None else parameter.annotation
+    # A module that doesn't postpone its annotations holds the types themselves.
+    words = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    declared = {word.strip() for word in words.split("|")}
+    if not declared <= _TYPES.keys():
+        return
+    if any(type(value) in _TYPES[word] for word in declared):
+        return
+    wanted = " or ".join(_WORDS[word] for word in sorted(declared - {"None"}))
+    raise InputError(f"The option {key}={value!r} of {name} isn't {wanted}. Correct it.")
 
 
 def _profile(kind: Kind, name: str) -> Profile | None:

@@ -150,22 +150,23 @@ class _Play:
     def _asked(self) -> Turn:
         """The policy's turn. An answer that can't be taken goes back to it as often as its manner says."""
         mistake: Mistake | None = None
-        for left in range(self.manner.repairs, -1, -1):
+        left = self.manner.repairs
+        while True:
             text = self._heard(mistake)
             try:
                 turn = self._dialect.parse(text)
             except DialectError as error:
-                if not left:
+                if left <= 0:
                     raise
                 mistake = Mistake(text, str(error))
             else:
-                if not left or not repeated(self.episode, turn):
+                if left <= 0 or not repeated(self.episode, turn):
                     return turn
                 mistake = Mistake(
                     text, "That is the same action as before, and it changes nothing. Choose another one."
                 )
+            left -= 1
             self._on_text("\n")
-        raise StateError("A policy's manner allows fewer than no repairs.")
 
     def _heard(self, mistake: Mistake | None) -> str:
         stage, pieces = self._stage, []

@@ -138,7 +138,7 @@ def _print_policy(found: Comparison, said: dict[str, Any], as_json: bool) -> Non
             who: [{part: round(value, 4) for part, value in lap.items()} for lap in laps.seconds]
             for who, laps in (("ours", ours), ("plain", plain))
         }
-        typer.echo(json.dumps({**said, **figures, "turns": rounded}))
+        typer.echo(json.dumps({**said, **figures, "laps": rounded}))
         return
     from rich.table import Table
 

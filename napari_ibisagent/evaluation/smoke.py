@@ -17,9 +17,6 @@ from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.core.window import default_window
 from napari_ibisagent.evaluation.phantom import make_phantom
 
-# They need a truth or a script, which only a program has.
-_FOR_PROGRAMS = frozenset(("oracle", "scripted"))
-
 
 @dataclass(frozen=True, slots=True)
 class Smoke:
@@ -46,9 +43,8 @@ def smoke() -> Iterator[Smoke]:
     kinds: tuple[registry.Kind, ...] = ("policies", "segmenters")
     for kind in kinds:
         for name in registry.choices(kind):
-            if name in _FOR_PROGRAMS or registry.why_not(kind, name) is not None:
-                continue
-            yield _tried(kind, name, situation)
+            if registry.why_not(kind, name) is None:
+                yield _tried(kind, name, situation)
 
 
 def _tried(kind: registry.Kind, name: str, situation: Situation) -> Smoke:

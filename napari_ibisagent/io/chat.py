@@ -136,8 +136,8 @@ class _Request:
         """Puts the pieces into the queue; the error of the last try, or None."""
         import openai
 
-        wait, heard = _FIRST_WAIT_S, False
-        for left in range(self._server.retries, -1, -1):
+        wait, heard, left = _FIRST_WAIT_S, False, self._server.retries
+        while True:
             try:
                 for piece in self._pieces(body, extra):
                     heard = True
@@ -145,10 +145,9 @@ class _Request:
                 return None
             except (openai.OpenAIError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
                 told = _told(error, self._server, str(body["model"]), heard)
-                if heard or not left or not _may_pass(error) or self._stopped.wait(_wished(error, wait)):
+                if heard or left <= 0 or not _may_pass(error) or self._stopped.wait(_wished(error, wait)):
                     return told
-                wait = min(2 * wait, _LONGEST_WAIT_S)
-        return None
+                wait, left = min(2 * wait, _LONGEST_WAIT_S), left - 1
 
     def stop(self) -> None:
         """Ends the request; the server sees that nobody reads any more. A second call does nothing."""
@@ -163,6 +162,8 @@ class _Request:
             with self._lock:
                 self._open = answer.response
             with answer:
+                if self._stopped.is_set():  # while the server was still silent
+                    return
                 ended = False
                 for chunk in answer:
                     if self._stopped.is_set():

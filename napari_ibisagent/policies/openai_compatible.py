@@ -38,9 +38,9 @@ class ServedPolicy:
 
     def act(self, situation: Situation) -> Iterator[str]:
         """The server's answer as it comes; empty pieces while nothing does. Raises BackendError."""
-        model = self._model or served_model(self._server)
+        self._model = self._model or served_model(self._server)
         read = messages(situation.episode, situation.look, self._speech, situation.mistake)
-        return stream(self._server, model, read, self._settings, self._extra)
+        return stream(self._server, self._model, read, self._settings, self._extra)
 
 
 def build(

@@ -7,14 +7,6 @@ from typing import Any
 
 from napari_ibisagent import registry
 
-# Policies that need a truth or a script from a program; a person can't use them in a window.
-_FOR_PROGRAMS = frozenset(("oracle", "scripted"))
-
-
-def names(kind: registry.Kind) -> tuple[str, ...]:
-    """The names that a person can choose from."""
-    return tuple(name for name in registry.choices(kind) if name not in _FOR_PROGRAMS)
-
 
 @dataclass
 class Backends:
@@ -28,7 +20,7 @@ class Backends:
 
     def names(self, kind: registry.Kind) -> tuple[str, ...]:
         """What a person can choose from, with what was put in by a program."""
-        known = names(kind)
+        known = registry.choices(kind)
         return (*known, *(name for of, name in self._loaded if of == kind and name not in known))
 
     def get(self, kind: registry.Kind, name: str) -> Any:

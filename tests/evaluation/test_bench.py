@@ -50,7 +50,7 @@ def test_the_commands_print_one_object():
     said = run.invoke(app, ["bench", "policy", "random:tiny", *short.split()])
     assert said.exit_code == 0, said.output
     found = json.loads(said.stdout.splitlines()[-1])
-    assert len(found["turns"]["ours"]) == len(found["turns"]["plain"]) == 2 and found["ratio"] > 0
+    assert len(found["laps"]["ours"]) == len(found["laps"]["plain"]) == found["turns"] == 2 and found["ratio"] > 0
     said = run.invoke(app, ["bench", "segmenter", "geodesic", "--side", "64", "--rounds", "1", "--json"])
     assert said.exit_code == 0 and json.loads(said.stdout)["later_ms"] > 0
     assert run.invoke(app, ["bench", "policy", "random:huge"]).exit_code == 2

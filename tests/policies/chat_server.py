@@ -26,7 +26,7 @@ class ChatServer(ThreadingHTTPServer):
     def __init__(self, answers, models=("tiny",)):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers, self.models, self.asked, self.headers, self.dropped = list(answers), models, [], [], 0
-        self.times, self.released = [], threading.Event()
+        self.times, self.released, self.listed = [], threading.Event(), 0
 
     @property
     def url(self):
@@ -41,6 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        self.server.listed += 1
         self._json(200, {"object": "list", "data": [{"id": m, "object": "model"} for m in self.server.models]})
 
     def do_POST(self):

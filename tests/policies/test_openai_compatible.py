@@ -194,8 +194,10 @@ def test_cancel_is_quick_whatever_the_server_does(fault):
 
 def test_the_only_model_needs_no_name_and_several_do():
     with serving(TEXT, models=("one",)) as server:
-        answer(server)
-        assert server.asked[0]["model"] == "one"
+        agent = policy(server)
+        for _ in range(3):
+            list(agent.act(situation()))
+        assert [asked["model"] for asked in server.asked] == ["one"] * 3 and server.listed == 1
     with serving(TEXT, models=("b", "a")) as server, pytest.raises(InputError, match=r"these models: a, b\. .*model="):
         answer(server)
 
@@ -217,6 +219,12 @@ def test_any_other_host_needs_leave(host, monkeypatch):
     monkeypatch.setenv("IBISAGENT_SERVER_ALLOW_REMOTE_HOST", "1")
     assert registry.load("policies", "openai_compatible", url=url).manner.notice
     assert not is_here(host.strip("[]"))
+
+
+@pytest.mark.parametrize("said", ["no", "False", "FALSE", "off", "yes", 1, 0])
+def test_only_true_gives_leave(said):
+    with pytest.raises(InputError, match=r"allow_remote_host=.* isn't true or false"):
+        registry.load("policies", "openai_compatible", url="http://example.org/v1", allow_remote_host=said)
 
 
 @pytest.mark.parametrize("url", ["", "ftp://localhost", "http://", "http://user:secret@localhost/v1"])
