@@ -19,6 +19,7 @@ from napari_ibisagent.core.history import Event, History, Reverted, record
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.measures import key_slice
 from napari_ibisagent.core.session import (
+    Consented,
     ObjectChanged,
     ObjectRemoved,
     OverlapRule,
@@ -226,6 +227,13 @@ class Store:
         """Another overlap rule, from now on."""
         if rule is not self.session.rule:
             self.record(RuleChanged(rule))
+
+    # -- training ----------------------------------------------------------------------------------------
+
+    def consent(self, given: bool) -> None:
+        """Whether the session may be used for training, from the first step on; no undo changes it."""
+        if self.session.consent is not given:
+            self.record(Consented(given))
 
     def _move(self, event: Reverted | None) -> bool:
         if event is None:

@@ -14,6 +14,7 @@ from napari_ibisagent.cli.bench import bench
 from napari_ibisagent.cli.demo import demo, phantom
 from napari_ibisagent.cli.doctor import doctor
 from napari_ibisagent.cli.evaluate import evaluate
+from napari_ibisagent.cli.export_training import export_training
 from napari_ibisagent.cli.faults import BAD_INPUT, DONE, fault_of, usage_sentence
 from napari_ibisagent.cli.gui import gui
 from napari_ibisagent.cli.models import app as models
@@ -21,6 +22,7 @@ from napari_ibisagent.cli.replay import empty_replay, replay
 from napari_ibisagent.cli.segment import segment
 from napari_ibisagent.cli.summary import empty_summary
 from napari_ibisagent.cli.train import train
+from napari_ibisagent.cli.trajectories import trajectories
 
 _EPILOG = (
     'Start with: ibisagent demo. Then: ibisagent segment scan.nii.gz -p "segment the liver" -o labels.nii.gz. '
@@ -36,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (segment, gui, demo, phantom, replay, evaluate, doctor):
+for command in (segment, gui, demo, phantom, replay, evaluate, doctor, trajectories, export_training):
     app.command()(command)
 app.add_typer(train)
 app.add_typer(models)

@@ -126,21 +126,11 @@ def _replay(asked: _Asked) -> dict[str, Any]:
 def _scan(history: History, asked: _Asked) -> tuple[Volume, Path]:
     """The scan that the journal is about, and where it lies."""
     from napari_ibisagent.core.errors import InputError
-    from napari_ibisagent.io.read import read_scan
-    from napari_ibisagent.io.scanref import digest_of
+    from napari_ibisagent.io.scanref import read_scan_of
 
-    reference, path = history.session.scan, asked.journal
-    if reference is None:
-        raise InputError(f"{path.name} names no scan. Choose another journal.")
-    place = asked.scan or Path(reference.path)
-    if not place.exists() and (path.parent / place.name).exists():
-        place = path.parent / place.name
-    volume = read_scan(place, series=reference.series, frame=reference.frame, modality=reference.modality or None)
-    if digest_of(volume) != reference.digest:
-        raise InputError(
-            f"{place.name} isn't the scan that {path.name} is about: its voxels differ. Name the right one with --scan."
-        )
-    return volume, place
+    if history.session.scan is None:
+        raise InputError(f"{asked.journal.name} names no scan. Choose another journal.")
+    return read_scan_of(history.session.scan, asked.journal, asked.scan, "Name the right one with --scan.")
 
 
 def _save(history: History, volume: Volume, output: Path, protect: list[Path]) -> dict[str, Any]:

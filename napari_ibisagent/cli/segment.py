@@ -69,6 +69,7 @@ class Request:
     given_label: int | None
     policy_options: dict[str, Any]
     segmenter_options: dict[str, Any]
+    consent: bool | None = None
 
 
 def segment(
@@ -126,6 +127,12 @@ def segment(
     segmenter_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the click tool; may come several times.")
     ] = None,
+    consent: Annotated[
+        bool | None,
+        typer.Option(
+            "--consent/--no-consent", help="Whether the journal may be used for training; see export-training."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Segment what a sentence asks for, step by step, and save it on the scan's own grid.
@@ -167,6 +174,7 @@ def segment(
             *(whole or extent is ExtentName.volume, propagator, given, given_label),
             read_options(policy_option or (), "--policy-option"),
             read_options(segmenter_option or (), "--segmenter-option"),
+            consent,
         )
         code = _segment(request, as_json)
     raise typer.Exit(code)
@@ -213,6 +221,8 @@ def _check_request(request: Request, as_json: bool) -> None:
         raise InputError('The prompt is empty. Say what to segment, for example -p "segment the liver".')
     if request.review and as_json:
         raise InputError("--review asks on the terminal and --json prints nothing but JSON. Choose one of them.")
+    if request.consent is not None and request.journal is None and request.output is None:
+        raise InputError("Consent is written to the journal, and there is none. Give a place with --journal or -o.")
     for name, mask, label in (
         ("truth", request.truth, request.truth_label),
         ("given", request.given, request.given_label),
@@ -248,7 +258,7 @@ def _perform(
     from napari_ibisagent.agent.job import perform
     from napari_ibisagent.agent.recorder import Recorder
     from napari_ibisagent.core.protocols import manner_of
-    from napari_ibisagent.core.session import Opened
+    from napari_ibisagent.core.session import Consented, Opened
     from napari_ibisagent.io.scanref import scan_ref
 
     job = _job(request, volume, truth, given)
@@ -267,6 +277,8 @@ def _perform(
     try:
         reference = scan_ref(volume, request.scan, request.series, request.frame)
         recorder.record(Opened(reference, request.policy, request.segmenter))
+        if request.consent is not None:
+            recorder.record(Consented(request.consent))
         result = perform(job, recorder, listen=listen, cancelled=interrupt)
         return result, recorder, None if journal is None else journal.path
     finally:

@@ -47,7 +47,7 @@ def clicknet(
     ibisagent train clicknet --minutes 90 --seed 0 --label-maps label_maps/ -o clicknet/
     """
     with exit_codes():
-        _check_installed()
+        _check_installed("torch", "onnx", "safetensors")
         from napari_ibisagent.training.clicknet.export import export
         from napari_ibisagent.training.clicknet.labelmaps import read_label_maps
         from napari_ibisagent.training.clicknet.loop import Recipe
@@ -60,12 +60,62 @@ def clicknet(
         console().print(f"The click tool's file is {output / 'clicknet.onnx'}.", markup=False)
 
 
-def _check_installed() -> None:
+@train.command()
+def nano(
+    output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="A folder; a run in it goes on.")],
+    exercises: Annotated[int, typer.Option(min=20, help="Made-up slices to learn from.")] = 9000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 2500,
+    reflection: Annotated[bool, typer.Option(help="Learn from wrong turns that are taken back as well.")] = True,
+    segmenter: Annotated[str, typer.Option(help="The click tool of its trajectories.")] = "geodesic",
+    seed: Annotated[int, typer.Option(min=0, help="Of pictures, words, weights and order.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="How many make trajectories at once.")] = 1,
+    trials: Annotated[int, typer.Option(min=1, help="Unseen slices that it is measured on.")] = 100,
+    measure_every: Annotated[int, typer.Option(min=0, help="Steps between two measurements of acting.")] = 500,
+) -> None:
+    """Train the nano agent, a vision-language model of three million parameters, on made-up anatomy.
+
+    From nothing: slices, trajectories, words, fine-tuning. A run that was killed goes on with the same command.
+
+    [bold]Example[/bold]
+
+    ibisagent train nano -o nano/ --seed 0
+    """
+    with exit_codes():
+        _check_installed("torch", "transformers", "accelerate", "safetensors", "tensorboard")
+        from napari_ibisagent.training.nano.school import Curriculum, attend, trial, write_trajectories
+
+        course = Curriculum(
+            exercises=exercises,
+            tool=segmenter,
+            reflection=reflection,
+            steps=steps,
+            seed=seed,
+            processes=processes,
+            measure_every=measure_every,
+        )
+        pictures = output / "trajectories"
+        learned = write_trajectories(course, pictures)
+        console().print(f"{len(learned)} trajectories in {pictures}", markup=False)
+        attend(
+            *(course, learned, pictures, output / "sft"),
+            measure=lambda model: trial(model, count=trials).as_dict(),
+            tell=_tell,
+        )
+        console().print(f"The agent is in {output / 'sft'}.", markup=False)
+
+
+def _tell(figures: dict[str, float]) -> None:
+    step = int(figures.get("step", 0))
+    rest = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "step")
+    console().print(f"step {step}: {rest}", markup=False)
+
+
+def _check_installed(*needed: str) -> None:
     from importlib.util import find_spec
 
     from napari_ibisagent.core.errors import InputError
 
-    missing = [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise InputError(
             f"Training needs {', '.join(missing)}, which this installation lacks. Install them with: "

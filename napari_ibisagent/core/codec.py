@@ -18,8 +18,8 @@ _KINDS: dict[str, type] = {
         *(episode.Prompted, episode.Located, episode.Thought, episode.Proposed, episode.Amended, episode.Accepted),
         *(episode.Overridden, episode.StepDeleted),
         *(episode.Rejected, episode.Segmented, episode.Painted, episode.Terminated, episode.Failed),
-        *(session.ScanRef, session.SegmentedObject, session.Patch, session.Opened, session.ObjectAdded),
-        *(session.ObjectChanged, session.ObjectRemoved, session.RuleChanged, session.Committed),
+        *(session.ScanRef, session.SegmentedObject, session.Patch, session.Opened, session.Consented),
+        *(session.ObjectAdded, session.ObjectChanged, session.ObjectRemoved, session.RuleChanged, session.Committed),
         *(carrying.CarryBegun, carrying.Carried, carrying.CarryEnded),
         history.Reverted,
     )

@@ -471,7 +471,8 @@ def _segmented(episode: Episode, event: Segmented) -> Episode:
         pending.turn.actions,
         pending.actions,
         Author.HUMAN if pending.verdict is Verdict.OVERRIDDEN else pending.author,
-        pending.verdict,
+        # A person who moves their own click overrides nobody.
+        Verdict.ACCEPTED if pending.author is Author.HUMAN else pending.verdict,
         prompts_after(episode, pending.actions),
         prior_after(episode, pending.actions),
         event.mask,

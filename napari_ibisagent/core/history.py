@@ -6,12 +6,12 @@ for bit without any model being asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from napari_ibisagent.core.episode import Accepted, Author, Episode, Painted, Prompted, Proposed, Step
 from napari_ibisagent.core.errors import StateError
-from napari_ibisagent.core.session import Opened, Session, SessionEvent, advance
+from napari_ibisagent.core.session import Consented, Opened, Session, SessionEvent, advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +170,10 @@ def record(history: History, event: Event) -> History:
             raise StateError(f"The history has no state {event.to}.")
         tip = history.tip if event.to in history._path_to(history.tip) else history._newest_end(event.to)
         return History(history.nodes, event.to, tip)
+    if isinstance(event, Consented):
+        # It is about the session as a whole and no moment of it: undo must neither take it back nor bring it back.
+        told = tuple(replace(node, state=advance(node.state, event)) for node in history.nodes)
+        return replace(history, nodes=told)
     state = advance(history.session, event)
     nodes = (*history.nodes, Node(history.head, event, state))
     return History(nodes, len(nodes) - 1, len(nodes) - 1)

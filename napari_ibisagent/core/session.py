@@ -90,6 +90,13 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Consented:
+    """Whether the session may be used for training: a person's word on all of it, also on what was done before."""
+
+    given: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectAdded:
     """A new object; its value must be free."""
 
@@ -133,12 +140,15 @@ class Committed:
     more: tuple[Patch, ...] = ()
 
 
-SessionEvent = Opened | ObjectAdded | ObjectChanged | ObjectRemoved | RuleChanged | Committed | EpisodeEvent
+SessionEvent = Opened | Consented | ObjectAdded | ObjectChanged | ObjectRemoved | RuleChanged | Committed | EpisodeEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Everything done on one scan. The last episode is the current one."""
+    """Everything done on one scan. The last episode is the current one.
+
+    ``consent``: whether it may be used for training; None: nobody was asked.
+    """
 
     scan: ScanRef | None = None
     policy: str = ""
@@ -147,6 +157,7 @@ class Session:
     rule: OverlapRule = OverlapRule.KEEP
     patches: tuple[Patch | Erased, ...] = ()
     episodes: tuple[Episode, ...] = ()
+    consent: bool | None = None
 
     @property
     def episode(self) -> Episode | None:
@@ -179,6 +190,8 @@ def advance(session: Session, event: SessionEvent) -> Session:
     match event:
         case Opened(scan, policy, segmenter):
             return replace(session, scan=scan, policy=policy, segmenter=segmenter)
+        case Consented(given):
+            return replace(session, consent=given)
         case ObjectAdded(value, name, colour):
             return _with_object(session, SegmentedObject(value, name, colour))
         case ObjectChanged(row):

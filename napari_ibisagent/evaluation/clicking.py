@@ -92,7 +92,7 @@ def questions(cases: Sequence[Case]) -> Iterator[Question | Skipped]:
         index = int(truth.sum(axis=(1, 2)).argmax())
         view = view_of(volume, Plane.AXIAL, index)
         mask = view.from_native(np.ascontiguousarray(slice_of(truth, Plane.AXIAL, index)))
-        view, mask = _shrunk(view, mask)
+        view, mask = shrunk(view, mask)
         yield Question(case.name, case.modality, task.target, view, _largest(mask))
 
 
@@ -191,9 +191,9 @@ def _largest(mask: Mask) -> Mask:
     return np.asarray(parts == np.bincount(parts.reshape(-1))[1:].argmax() + 1)
 
 
-def _shrunk(view: View, mask: Mask) -> tuple[View, Mask]:
-    """The view and its mask with at most ``LONGEST`` pixels a side, averaged."""
-    scale = LONGEST / max(view.shape)
+def shrunk(view: View, mask: Mask, longest: int = LONGEST) -> tuple[View, Mask]:
+    """The view and its mask with at most ``longest`` pixels a side, averaged."""
+    scale = longest / max(view.shape)
     if scale >= 1:
         return view, mask
     shape = (max(1, round(view.shape[0] * scale)), max(1, round(view.shape[1] * scale)))

@@ -31,6 +31,7 @@ from napari_ibisagent.ui.conversation import Conversation
 from napari_ibisagent.ui.keys import intent_of, label, short
 from napari_ibisagent.ui.look import NEGATIVE, POSITIVE, Look, icon, look_of, mix
 from napari_ibisagent.ui.objects import ObjectTable
+from napari_ibisagent.ui.session_menu import SessionMenu
 
 _TOOLS = (
     ("point", "point", "Point"),
@@ -64,7 +65,8 @@ class Front:
     """What the dock shows besides conversation and objects.
 
     scans: names of the open scans; scan: which one is worked on, -1: none. done, limit: steps of the run.
-    whole: the next request is about the whole volume. can: the intents that can be done now.
+    whole: the next request is about the whole volume. can: the intents that can be done now. consent: whether the
+    session may be used for training.
     """
 
     scans: tuple[str, ...] = ()
@@ -86,6 +88,7 @@ class Front:
     positive: bool = True
     whole: bool = False
     can: frozenset[str] = frozenset()
+    consent: bool | None = None
 
 
 class Dock(QWidget):  # type: ignore[misc]
@@ -109,6 +112,7 @@ class Dock(QWidget):  # type: ignore[misc]
         self.composer = Composer()
         self.objects = ObjectTable()
         self.scan = _choice("Scan")
+        self.more = SessionMenu()
         self.policy, self.segmenter = _choice("Agent"), _choice("Click tool")
         self._dots = {"policy": QLabel("●"), "segmenter": QLabel("●")}
         self.reason = _small_label()
@@ -146,6 +150,7 @@ class Dock(QWidget):  # type: ignore[misc]
         """Shows a state; widgets whose part is the same stay untouched."""
         old, self._front = self._front, front
         _fill(self.scan, front.scans or ("No scan is open",), max(front.scan, 0))
+        self.more.show_session(front.consent, front.ready)
         for box, known, name in (
             (self.policy, front.policies, front.policy),
             (self.segmenter, front.segmenters, front.segmenter),
@@ -184,6 +189,7 @@ class Dock(QWidget):  # type: ignore[misc]
         self._look = look
         self.conversation.set_look(look)
         self.objects.set_look(look)
+        self.more.set_look(look)
         for name, picture, _ in (*_TOOLS, *_DEEDS, ("whole", "volume", "")):
             made = icon(picture, look.text)
             dim = icon(picture, mix(look.background, look.text, 0.3))
@@ -278,7 +284,9 @@ class Dock(QWidget):  # type: ignore[misc]
             writing.setAlignment(self.buttons[name], Qt.AlignmentFlag.AlignBottom)
         upper = QWidget()
         column = _column(upper)
-        for part in (self.scan, backends, self.reason, modes):
+        scan = _row(self.scan, self.more)
+        scan.setStretch(0, 1)
+        for part in (scan, backends, self.reason, modes):
             column.addLayout(part) if isinstance(part, QGridLayout | QHBoxLayout) else column.addWidget(part)
         column.addWidget(self.conversation, 1)
         column.addWidget(self.progress)

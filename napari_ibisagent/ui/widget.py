@@ -356,6 +356,7 @@ class IbisWidget(Dock):
             tool=self._mouse.tool,
             positive=desk.positive,
             can=desk.can(),
+            consent=desk.session.consent,
         )
 
     def _hint(self, desk: Desk) -> str:
@@ -412,6 +413,7 @@ class IbisWidget(Dock):
         self.review_chosen.connect(self._choose_review)
         self.steps_chosen.connect(self._choose_steps)
         self.extent_chosen.connect(self._choose_extent)
+        self.more.consented.connect(lambda given: self._with_store(lambda store: store.consent(given)))
         self.policy_chosen.connect(partial(self._choose_backend, "policy"))
         self.segmenter_chosen.connect(partial(self._choose_backend, "segmenter"))
         self._mouse.clicked.connect(lambda x, y: self._with_desk(lambda desk: desk.click(x, y)))

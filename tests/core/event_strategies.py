@@ -32,6 +32,7 @@ from napari_ibisagent.core.history import History, Reverted
 from napari_ibisagent.core.session import (
     PALETTE,
     Committed,
+    Consented,
     ObjectAdded,
     ObjectChanged,
     ObjectRemoved,
@@ -102,6 +103,7 @@ EVENTS = {
     ),
     "CarryEnded": st.builds(CarryEnded, TEXT, st.sampled_from(End)),
     "Opened": st.builds(Opened, SCAN, TEXT, TEXT),
+    "Consented": st.builds(Consented, st.booleans()),
     "ObjectAdded": st.builds(ObjectAdded, VALUE, TEXT, TEXT),
     "ObjectChanged": st.builds(
         ObjectChanged, st.builds(SegmentedObject, VALUE, TEXT, TEXT, st.booleans(), st.booleans())
@@ -131,7 +133,7 @@ def next_event(history: History, dice: random.Random, *, jumps: bool = True):
     if jumps and dice.random() < 0.2:
         moves = [history.undo(), history.redo(), Reverted(dice.randrange(1, len(history.nodes)))]
         return dice.choice([move for move in moves if move is not None])
-    kinds = ["prompt", "rule", "add", *["commit", "change", "remove"] * bool(session.objects)]
+    kinds = ["prompt", "rule", "add", "consent", *["commit", "change", "remove"] * bool(session.objects)]
     if episode is not None and episode.under_way:
         kinds += ["carried"] * (len(episode.carrying.slices) < 2) * 10 + ["carry ended"] * 6
     elif episode is not None:
@@ -168,6 +170,8 @@ def _event(kind: str, history: History, dice: random.Random):
             return StepDeleted(number, tuple(Segmented(packed(shape, dice), 0.5) for _ in range(redone)))
         case "rule":
             return RuleChanged(dice.choice(list(OverlapRule)))
+        case "consent":
+            return Consented(dice.random() < 0.5)
         case "add":
             return ObjectAdded(session.free_value(), f"thing {dice.randrange(9)}", dice.choice(PALETTE))
         case "commit":

@@ -15,6 +15,7 @@ from napari_ibisagent.core.actions import Click
 from napari_ibisagent.core.codec import from_json, to_json
 from napari_ibisagent.core.episode import EpisodeEvent, PackedMask, Proposed, Segmented
 from napari_ibisagent.core.history import Event
+from napari_ibisagent.core.session import Consented
 from napari_ibisagent.core.target import Side, Target
 
 SETTINGS = settings(max_examples=80, deadline=None, derandomize=True)
@@ -56,6 +57,7 @@ def test_the_form_on_the_disk_stays():
     assert from_json(json.loads(text)) == event
     target = from_json({"type": "Target", "name": "kidney", "side": "left"})
     assert target == Target("kidney", side=Side.LEFT) and type(target.side) is Side
+    assert from_json({"type": "Consented", "given": False}) == Consented(False)
     mask = {"type": "PackedMask", "shape": [2, 2], "runs": ""}
     packed = PackedMask.of(np.array([[False, False], [True, False]]))
     assert from_json({"type": "Segmented", "mask": mask | {"runs": packed.runs}, "score": 1}) == Segmented(packed, 1)
@@ -106,6 +108,8 @@ WRONG_FIELDS = [
     {"type": "Reverted", "to": "3"},
     {"type": "Reverted", "to": 1.5},
     {"type": "ObjectRemoved", "value": None},
+    {"type": "Consented", "given": 1},
+    {"type": "Consented", "given": None},
     {"type": "Opened", "scan": None, "policy": "a", "segmenter": "b"},
     {"type": "Committed", "patch": {"type": "Thought", "text": "a"}},
     {"type": "ObjectChanged", "row": 5},

@@ -101,6 +101,12 @@ def test_an_override_is_the_humans_step_with_the_proposal_beside_it():
     assert (only.author, only.verdict) == (Author.HUMAN, Verdict.OVERRIDDEN)
 
 
+def test_who_moves_their_own_click_overrides_nobody():
+    for after in ((Amended((B,)), Accepted()), (Overridden((B,)),), (Amended((B,)), Accepted(Author.AGENT))):
+        (only,) = fold(Proposed((A,), author=Author.HUMAN), *after, Segmented(mask(5), 0.1)).steps
+        assert only.by_hand and (only.author, only.verdict, only.actions) == (Author.HUMAN, Verdict.ACCEPTED, (B,))
+
+
 def test_a_rejected_proposal_changes_nothing_but_is_a_step():
     before = fold(*step(A, pixels=(3,), score=0.7))
     after = fold(*step(A, pixels=(3,), score=0.7), Thought("No?"), Proposed((B,), None, 4.0), Rejected("that is bowel"))

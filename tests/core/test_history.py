@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -29,7 +30,7 @@ from napari_ibisagent.core.episode import (
 )
 from napari_ibisagent.core.errors import StateError
 from napari_ibisagent.core.history import History, Reverted, record
-from napari_ibisagent.core.session import ObjectAdded, OverlapRule, RuleChanged
+from napari_ibisagent.core.session import Consented, ObjectAdded, OverlapRule, RuleChanged
 from napari_ibisagent.core.view import Plane
 
 SEEDS = st.integers(0, 2**32)
@@ -126,6 +127,17 @@ def test_the_nodes_of_steps_and_the_ends_of_other_branches():
     assert record(other, Reverted(first.head)).other_ends(node) == (other.head,)
 
 
+def test_consent_is_about_the_whole_session_and_no_undo_changes_it():
+    asked = fold(OPENED, PROMPT, *step(0.1, True, False))
+    assert asked.session.consent is None
+    history = record(asked, Consented(True))
+    assert (history.head, history.tip, history.undo(), history.settle()) == (asked.head, asked.tip, asked.undo(), None)
+    assert history.session == replace(asked.session, consent=True)
+    assert record(history, history.undo()).session.consent is True  # also before it was said
+    back = record(record(history, Consented(False)), history.undo())
+    assert back.session.consent is False and record(back, back.redo()).session.consent is False
+
+
 def test_nothing_to_undo_or_redo():
     for history in (History(), fold(OPENED)):
         assert history.undo() is None and history.redo() is None
@@ -205,6 +217,10 @@ def test_a_random_walk_loses_nothing(seed):
         history = record(history, event)
         if isinstance(event, Reverted):
             assert history.nodes == before.nodes and history.head == event.to
+        elif isinstance(event, Consented):
+            assert (history.head, history.tip, len(history.nodes)) == (before.head, before.tip, len(before.nodes))
+            said = {n: replace(state, consent=event.given) for n, (state, _) in seen.items()}
+            seen = {n: (state, repr(state)) for n, state in said.items()}
         else:
             assert history.nodes[:-1] == before.nodes and history.nodes[-1].parent == before.head
             seen[history.head] = (history.session, repr(history.session))

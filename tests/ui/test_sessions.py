@@ -13,11 +13,12 @@ pytest.importorskip("pytestqt", reason="pytest-qt is not installed")
 if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
     pytest.skip("no screen: run under xvfb-run", allow_module_level=True)
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QTableView
 from window import CONTROL, LEFT, Teller, add_scan, digest, little_scan
 
 from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.io.journal import read_journal
 from napari_ibisagent.io.read import read_scan
 from napari_ibisagent.ui.contributions import image_layer
 
@@ -228,3 +229,41 @@ def test_reopened_scan_of_another_name_is_another_layer(opened):
     window.ask("the thing")
     window.waits()
     assert len(window.desk.layers.own) >= 1
+
+
+def consent(window, checked):
+    """The entry of the menu beside the scan's name, by a real click on it."""
+    button = window.widget.more
+    menu = button.menu()
+    QTimer.singleShot(50, lambda: window.qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(button.consent).center()))
+    window.qtbot.mouseClick(button, LEFT)  # the menu holds the event loop until it closes
+    window.shown()
+    assert button.consent.text() == "May be used for training" and button.consent.isChecked() is checked
+
+
+def test_consent_is_said_in_the_menu_of_the_session_and_stays_through_undo_and_a_restart(opened, tmp_path):
+    window = opened(scan=False)
+    assert not window.widget.more.isEnabled()
+    add_scan(window, little_scan())
+    assert window.store.session.consent is None and not window.widget.more.consent.isChecked()
+    kept(window)
+    consent(window, True)
+    assert window.store.session.consent is True
+    (journal,) = (tmp_path / "sessions").glob("*")
+    assert read_journal(journal).session.consent is True
+    window.key(KEY.Key_Z, CONTROL)
+    assert window.store.session.objects == () and window.store.session.consent is True
+    other = add_scan(window, Volume.from_source(np.zeros((20, 20, 5)), np.eye(4), name="second"))
+    assert not window.widget.more.consent.isChecked()
+    window.remove(other)
+    window.shown()
+    assert window.widget.more.consent.isChecked()
+    window.remove(window.image)
+    data, attributes, _ = image_layer(little_scan(), None)
+    window.viewer.add_image(data, **attributes)
+    asks(window)
+    assert not window.widget.more.isEnabled()  # whose session, is still to be said
+    answer(window, "Resume")
+    assert window.store.session.consent is True and window.widget.more.consent.isChecked()
+    consent(window, False)
+    assert read_journal(journal).session.consent is False

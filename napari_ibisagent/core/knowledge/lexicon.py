@@ -132,6 +132,10 @@ class Lexicon:
         """Mends typing errors and offers near terms."""
         return Speller(self._known(), {word: singles[0] for word, singles in self._singular.items()}, self._terms())
 
+    def knows(self, word: str) -> bool:
+        """Whether a word in lower case and one spelling is one that names or requests are made of."""
+        return word in self._short or self.speller.knows(word)
+
     def is_finding(self, structure: Structure) -> bool:
         """Whether it is a thing that need not be there, and may be anywhere: a tumour, a clot, a stone."""
         return "finding" in self.kinds[structure.key]

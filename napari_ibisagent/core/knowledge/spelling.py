@@ -60,6 +60,10 @@ class Speller:
             self._by_start[word[:1]].append(word)
         self._terms = tuple(terms)
 
+    def knows(self, word: str) -> bool:
+        """Whether a word in lower case and one spelling is right as it stands."""
+        return word in self._known
+
     def mended(self, word: str) -> str | None:
         """The only known word near a misspelt one: one edit from five letters on, two from nine on; else None."""
         if len(word) < 5 or word in self._known or word in _REAL_WORDS or not word.isalpha():

@@ -18,8 +18,8 @@ from napari_ibisagent.segmenters._sam_prompts import mask_choice
 from napari_ibisagent.segmenters._torch_runs import run_on
 from napari_ibisagent.segmenters.sam2 import Sam2Prompted
 
-_MARKS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
-_PADS = ("<|image_pad|>", "<|video_pad|>")
+MARKS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
+PADS = ("<|image_pad|>", "<|video_pad|>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def random_tokenizer(texts: Sequence[str] = (), template: str | None = None) -> 
         texts, trainer(vocab_size=4096, min_frequency=1, initial_alphabet=letters, show_progress=False)
     )
     make: Any = PreTrainedTokenizerFast  # it carries no types
-    words = make(tokenizer_object=made, eos_token=_MARKS[2], pad_token=_MARKS[0])
-    words.add_special_tokens({"additional_special_tokens": [*_MARKS, *_PADS]})
+    words = make(tokenizer_object=made, eos_token=MARKS[2], pad_token=MARKS[0])
+    words.add_special_tokens({"additional_special_tokens": [*MARKS, *PADS]})
     words.chat_template = template
     return words
 
@@ -87,8 +87,8 @@ def random_qwen(
 
     torch.manual_seed(seed)
     mark = tokenizer.convert_tokens_to_ids
-    ids = {"image_token_id": mark(_PADS[0]), "video_token_id": mark(_PADS[1])}
-    ids |= {"vision_start_token_id": mark(_MARKS[3]), "vision_end_token_id": mark(_MARKS[4])}
+    ids = {"image_token_id": mark(PADS[0]), "video_token_id": mark(PADS[1])}
+    ids |= {"vision_start_token_id": mark(MARKS[3]), "vision_end_token_id": mark(MARKS[4])}
     text, eye = _text(size, len(tokenizer), mark), _eye(size)
     config: Any
     if family == "qwen2_5_vl":
@@ -106,7 +106,7 @@ def random_qwen(
             for parameter in model.parameters():
                 if parameter.ndim > 1:
                     parameter.mul_(scale)
-    model.generation_config.eos_token_id = mark(_MARKS[2])
+    model.generation_config.eos_token_id = mark(MARKS[2])
     return model.eval()
 
 
@@ -162,8 +162,8 @@ def _text(size: QwenSize, words: int, mark: Any) -> dict[str, Any]:
         "num_attention_heads": size.heads,
         "num_key_value_heads": size.key_heads,
         "max_position_embeddings": 32768,
-        "bos_token_id": mark(_MARKS[0]),
-        "eos_token_id": mark(_MARKS[2]),
+        "bos_token_id": mark(MARKS[0]),
+        "eos_token_id": mark(MARKS[2]),
         # How the positions' frequencies are shared between frame, row and column.
         "rope_parameters": {
             "rope_type": "default",

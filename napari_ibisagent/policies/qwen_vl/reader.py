@@ -87,15 +87,15 @@ class Reader:
         logits, position, kept = self._read(reading)
         prefilled = time.perf_counter()
         dice = torch.Generator(logits.device).manual_seed(choice.seed * 1009 + turn)
-        ends, tokenizer = _ends(self._opened), self._opened.tokenizer
+        last, tokenizer = ends(self._opened), self._opened.tokenizer
         written: list[int] = []
         told = ""
         try:
             while len(written) < choice.max_new_tokens:
                 if len(written) < choice.least:
-                    logits = logits.index_fill(0, torch.tensor(sorted(ends), device=logits.device), -torch.inf)
+                    logits = logits.index_fill(0, torch.tensor(sorted(last), device=logits.device), -torch.inf)
                 token = _next(logits, choice.temperature, dice)
-                if token in ends:
+                if token in last:
                     break
                 written.append(token)
                 text = tokenizer.decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -174,8 +174,8 @@ class Reader:
         return made.logits[0, -1].float()
 
 
-def _ends(opened: Opened) -> frozenset[int]:
-    """The tokens that end an answer."""
+def ends(opened: Opened) -> frozenset[int]:
+    """The tokens that end an answer of this checkpoint."""
     generation = opened.model.generation_config
     found = None if generation is None else generation.eos_token_id
     ends = [found] if isinstance(found, int) else list(found or ())
