@@ -11,6 +11,7 @@ import typer
 
 from napari_ibisagent import __version__
 from napari_ibisagent.cli.bench import bench
+from napari_ibisagent.cli.convert_trajectories import convert_trajectories
 from napari_ibisagent.cli.demo import demo, phantom
 from napari_ibisagent.cli.doctor import doctor
 from napari_ibisagent.cli.evaluate import evaluate
@@ -38,7 +39,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (segment, gui, demo, phantom, replay, evaluate, doctor, trajectories, export_training):
+for command in (
+    segment,
+    gui,
+    demo,
+    phantom,
+    replay,
+    evaluate,
+    doctor,
+    trajectories,
+    convert_trajectories,
+    export_training,
+):
     app.command()(command)
 app.add_typer(train)
 app.add_typer(models)

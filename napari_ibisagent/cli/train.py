@@ -9,11 +9,20 @@ import typer
 
 from napari_ibisagent.cli.console import console
 from napari_ibisagent.cli.faults import exit_codes
+from napari_ibisagent.cli.train_parts import check_installed, tell
+from napari_ibisagent.cli.train_rl import pack, rl, trial
+from napari_ibisagent.cli.train_sft import sft
 
 if TYPE_CHECKING:
     from napari_ibisagent.training.clicknet.loop import Point
 
 train = typer.Typer(name="train", help="Train parts of the agent (needs the extra: train).", no_args_is_help=True)
+
+
+train.command()(sft)
+train.command()(rl)
+train.command()(trial)
+train.command()(pack)
 
 
 @train.callback()
@@ -47,7 +56,7 @@ def clicknet(
     ibisagent train clicknet --minutes 90 --seed 0 --label-maps label_maps/ -o clicknet/
     """
     with exit_codes():
-        _check_installed("torch", "onnx", "safetensors")
+        check_installed("torch", "onnx", "safetensors")
         from napari_ibisagent.training.clicknet.export import export
         from napari_ibisagent.training.clicknet.labelmaps import read_label_maps
         from napari_ibisagent.training.clicknet.loop import Recipe
@@ -81,7 +90,7 @@ def nano(
     ibisagent train nano -o nano/ --seed 0
     """
     with exit_codes():
-        _check_installed("torch", "transformers", "accelerate", "safetensors", "tensorboard")
+        check_installed("torch", "transformers", "accelerate", "safetensors", "tensorboard")
         from napari_ibisagent.training.nano.school import Curriculum, attend, trial, write_trajectories
 
         course = Curriculum(
@@ -99,28 +108,9 @@ def nano(
         attend(
             *(course, learned, pictures, output / "sft"),
             measure=lambda model: trial(model, count=trials).as_dict(),
-            tell=_tell,
+            tell=tell,
         )
         console().print(f"The agent is in {output / 'sft'}.", markup=False)
-
-
-def _tell(figures: dict[str, float]) -> None:
-    step = int(figures.get("step", 0))
-    rest = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "step")
-    console().print(f"step {step}: {rest}", markup=False)
-
-
-def _check_installed(*needed: str) -> None:
-    from importlib.util import find_spec
-
-    from napari_ibisagent.core.errors import InputError
-
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"Training needs {', '.join(missing)}, which this installation lacks. Install them with: "
-            "pip install 'napari-ibisagent[train]'"
-        )
 
 
 def _report(point: Point) -> None:

@@ -193,12 +193,24 @@ def _largest(mask: Mask) -> Mask:
 
 def shrunk(view: View, mask: Mask, longest: int = LONGEST) -> tuple[View, Mask]:
     """The view and its mask with at most ``longest`` pixels a side, averaged."""
+    small = shrunk_view(view, longest)
+    return small, shrunk_mask(mask, small.shape)
+
+
+def shrunk_view(view: View, longest: int = LONGEST) -> View:
+    """The view with at most ``longest`` pixels a side, averaged."""
     scale = longest / max(view.shape)
     if scale >= 1:
-        return view, mask
+        return view
     shape = (max(1, round(view.shape[0] * scale)), max(1, round(view.shape[1] * scale)))
     image = resize(view.image, shape, order=1, anti_aliasing=True, preserve_range=True)
     kept = np.rint(image).astype(view.image.dtype) if view.image.dtype.kind in "iu" else image.astype(np.float32)
     pixel = None if view.pixel_mm is None else view.pixel_mm / scale
-    small = View(kept, view.plane, view.index, shape, pixel, view.modality)
-    return small, np.asarray(resize(mask.astype(np.float32), shape, order=1, anti_aliasing=True) > 0.5)
+    return View(kept, view.plane, view.index, shape, pixel, view.modality)
+
+
+def shrunk_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
+    """A mask on so many pixels (H, W), each of which takes the side of most of its old ones."""
+    if mask.shape == shape:
+        return mask
+    return np.asarray(resize(mask.astype(np.float32), shape, order=1, anti_aliasing=True) > 0.5)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 from napari_ibisagent.core.dialects.conversation import Templates
 from napari_ibisagent.core.errors import InputError
+from napari_ibisagent.io.atomic import atomic_write_bytes
 from napari_ibisagent.io.resources import resource
 
 
@@ -18,6 +21,17 @@ def read_templates(dialect: str, path: str | Path | None = None) -> Templates:
     """
     ours = _read(resource(f"prompts/{dialect}.toml"))
     return Templates(**(ours if path is None else ours | _read(Path(path))))
+
+
+def write_templates(path: Path, templates: Templates) -> None:
+    """Writes templates as a file that ``read_templates`` reads. Raises OutputError."""
+    lines = [f"{name} = {_quoted(words)}\n" for name, words in asdict(templates).items()]
+    atomic_write_bytes(path, "".join(lines).encode())
+
+
+def _quoted(words: str) -> str:
+    """As TOML wants it: JSON's escapes, and one that JSON doesn't need."""
+    return json.dumps(words, ensure_ascii=False).replace("\x7f", r"\u007f")
 
 
 def _read(path: Path) -> dict[str, str]:

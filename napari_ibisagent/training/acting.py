@@ -14,9 +14,6 @@ from napari_ibisagent.core.masks import Mask, error_regions
 from napari_ibisagent.evaluation.metrics import score
 from napari_ibisagent.training.arena import Played
 
-# A mask this good was to be left alone.
-_GOOD = 0.8
-
 
 @dataclass(frozen=True, slots=True)
 class Figures:

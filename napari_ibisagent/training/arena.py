@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -25,8 +25,9 @@ from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.protocols import Manner, OpenedView, Segmentation, Segmenter, Situation
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.policies.qwen_vl.loading import Opened
+from napari_ibisagent.policies.qwen_vl.memory import Memory
 from napari_ibisagent.policies.qwen_vl.prompt import Reading, read_messages
-from napari_ibisagent.policies.qwen_vl.reader import Choice
+from napari_ibisagent.policies.qwen_vl.reader import Choice, failing, text_of
 from napari_ibisagent.training.batches import Positions
 from napari_ibisagent.training.sampling import answers
 from napari_ibisagent.training.trajectories.exercises import Exercise
@@ -65,11 +66,15 @@ class _Asked:
 
 @dataclass
 class _Desk:
-    """Where episodes hand in their readings. ``running``: how many episodes aren't over."""
+    """Where episodes hand in their readings. ``running``: how many episodes aren't over.
+
+    reading: one at a time makes one, since the pictures that were prepared last are kept for all.
+    """
 
     running: int
     waiting: list[_Asked] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
+    reading: threading.Lock = field(default_factory=threading.Lock)
     failed: BaseException | None = None
 
     def ask(self, number: int, reading: Reading) -> tuple[int, ...]:
@@ -82,6 +87,12 @@ class _Desk:
         if asked.tokens is None:
             raise BackendError(f"The model failed: {self.failed}.") from self.failed
         return asked.tokens
+
+    def fail(self, error: BaseException) -> None:
+        """Nobody is answered any more."""
+        with self.changed:
+            self.failed = error
+            self.changed.notify_all()
 
     def leave(self) -> None:
         """An episode is over."""
@@ -98,23 +109,27 @@ class _Player:
     def __init__(self, number: int, desk: _Desk, arena: Arena) -> None:
         self._number, self._desk, self._arena = number, desk, arena
         self.dialect = arena.dialect
-        self.manner = Manner(arena.overlay)
+        self.manner = Manner(arena.overlay, arena.repairs)
         self.said: list[Said] = []
+        self._memory = Memory(dialect(arena.dialect).parse, arena.speech.render)
+        self._speech = replace(arena.speech, render=self._memory.render)
 
     def act(self, situation: Situation) -> Iterator[str]:
         """The whole answer at once."""
-        arena = self._arena
-        read = messages(situation.episode, situation.look, arena.speech, situation.mistake)
-        reading = read_messages(read, arena.opened)
+        opened = self._arena.opened
+        read = messages(situation.episode, situation.look, self._speech, situation.mistake)
+        with self._desk.reading:
+            reading = read_messages(read, opened)
         tokens = self._desk.ask(self._number, reading)
-        text = arena.opened.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = text_of(tokens, opened)
         self.said.append(Said(reading, tokens, text))
+        self._memory.remember(text)
         yield text
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Arena:
-    """Who plays, how it is spoken to, and with which tool."""
+    """Who plays, how it is spoken to, and with which tool. repairs: see ``Manner``."""
 
     opened: Opened
     speech: Speech
@@ -124,6 +139,7 @@ class Arena:
     limits: Limits = DEFAULT_LIMITS
     choice: Choice = _SHORT
     threads: int = 2
+    repairs: int = 0
 
     def play(self, exercises: Sequence[Exercise], seed: int = 0) -> list[Played]:
         """Plays every exercise once, all at the same time. The same seed gives the same episodes.
@@ -135,13 +151,13 @@ class Arena:
         positions = Positions(self.opened)
         tool = threading.BoundedSemaphore(self.threads)
         with ThreadPoolExecutor(max(1, len(exercises))) as pool:
-            futures = [pool.submit(self._episode, n, e, desk, tool) for n, e in enumerate(exercises)]
             try:
-                self._answer(desk, positions, dice)
+                # Where no further thread can be had, those that began would wait for the rest forever.
+                futures = [pool.submit(self._episode, n, e, desk, tool) for n, e in enumerate(exercises)]
+                with failing(self.opened.device):
+                    self._answer(desk, positions, dice)
             except BaseException as error:
-                with desk.changed:
-                    desk.failed = error
-                    desk.changed.notify_all()
+                desk.fail(error)
                 raise
             return [future.result() for future in futures]
 

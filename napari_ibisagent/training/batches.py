@@ -17,6 +17,8 @@ from napari_ibisagent.policies.qwen_vl.prompt import Placed, Reading
 
 # What the loss passes over, as transformers and torch have it.
 IGNORED = -100
+# Arrangements of pictures whose positions are remembered; in conversations nearly every one is another.
+_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Positions:
             found, _ = inner.get_rope_index(
                 tokens, mm_token_type_ids=kinds, image_grid_thw=torch.cat([p.grid for p in pictures])
             )
+            while len(self._known) >= _REMEMBERED:
+                del self._known[next(iter(self._known))]
             known = self._known[head, grids] = found[:, 0]
         # After the last picture the text counts on by one a token.
         rest = torch.arange(len(ids) - head) + int(known.max()) + 1

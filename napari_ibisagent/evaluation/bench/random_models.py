@@ -24,7 +24,9 @@ PADS = ("<|image_pad|>", "<|video_pad|>")
 
 @dataclass(frozen=True, slots=True)
 class QwenSize:
-    """The sizes of a Qwen2.5-VL or Qwen3-VL. Heads have 128 numbers in the published ones."""
+    """The sizes of a Qwen2.5-VL or Qwen3-VL. Heads have 128 numbers in the published ones. turns: the base of the
+    positions' frequencies.
+    """
 
     hidden: int
     layers: int
@@ -38,6 +40,7 @@ class QwenSize:
     eye_intermediate: int
     full_layers: tuple[int, ...]
     window: int = 112
+    turns: float = 1_000_000.0
 
 
 SIZES = {
@@ -167,7 +170,7 @@ def _text(size: QwenSize, words: int, mark: Any) -> dict[str, Any]:
         # How the positions' frequencies are shared between frame, row and column.
         "rope_parameters": {
             "rope_type": "default",
-            "rope_theta": 1_000_000.0,
+            "rope_theta": size.turns,
             "mrope_section": [first, (half - first) // 2, half - first - (half - first) // 2],
         },
     }

@@ -20,11 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_ibisagent.core.errors import InputError, OutputError
+from napari_ibisagent.core.errors import BackendError, InputError, OutputError
 from napari_ibisagent.io.atomic import atomic_write_bytes
 from napari_ibisagent.io.checkpoints.paths import is_safe
 from napari_ibisagent.io.checkpoints.profiles import Profile
 from napari_ibisagent.io.locking import lock
+from napari_ibisagent.io.resources import resource
 
 MODELS = "IBISAGENT_MODELS"
 LOCK = "checkpoint.lock.json"
@@ -89,7 +90,20 @@ def models_folder() -> Path:
 
 
 def folder_of(name: str) -> Path:
-    """Where the checkpoint of that name lies once it is whole."""
+    """Where the checkpoint of that name lies once it is whole; small ones come with this program."""
+    own = _own(name)
+    return own if (own / LOCK).is_file() else shipped(name) or own
+
+
+def shipped(name: str) -> Path | None:
+    """The folder of a checkpoint that lies in ``resources``, else None."""
+    try:
+        return resource(f"{name}/{LOCK}").parent
+    except BackendError:
+        return None
+
+
+def _own(name: str) -> Path:
     return models_folder() / name
 
 
@@ -193,7 +207,9 @@ def remove(name: str) -> int:
 
     Raises InputError where there is nothing, or a folder that this program didn't make.
     """
-    folder, staging = folder_of(name), staging_of(name)
+    folder, staging = _own(name), staging_of(name)
+    if shipped(name) is not None and not folder.exists():
+        raise InputError(f"{name} comes with this program; there is nothing to remove.")
     if condition(name) == "no":
         if folder.exists():
             raise InputError(f"{folder} has no lock, so it wasn't fetched by this program. Delete it yourself.")
@@ -273,7 +289,7 @@ def put_in_place(lock: Lock) -> Path:
 
     What else lies there is deleted: a checkpoint has no file that its lock doesn't know.
     """
-    staging, folder, former = staging_of(lock.name), folder_of(lock.name), _former_of(lock.name)
+    staging, folder, former = staging_of(lock.name), _own(lock.name), _former_of(lock.name)
     if folder.exists() and not folder.is_symlink() and not (folder / LOCK).is_file() and any(folder.iterdir()):
         raise OutputError(f"{folder} has no lock, so it wasn't fetched by this program. Move it elsewhere first.")
     _clear(staging, {file.path for file in lock.files})

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
-from napari_ibisagent.core.actions import Turn
 from napari_ibisagent.core.dialects import dialect as dialect_of
 from napari_ibisagent.core.dialects.conversation import Speech, messages
-from napari_ibisagent.core.errors import DialectError, InputError
+from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.core.protocols import Manner, Situation
 from napari_ibisagent.io.prompts import read_templates
 from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_checkpoint
+from napari_ibisagent.policies.qwen_vl.memory import Memory
 from napari_ibisagent.policies.qwen_vl.prompt import read_messages
 from napari_ibisagent.policies.qwen_vl.reader import Choice, Reader
+
+# The sentences that a checkpoint was trained on, where they lie beside its weights.
+PROMPTS = "prompts.toml"
 
 
 class QwenPolicy:
@@ -27,34 +31,21 @@ class QwenPolicy:
     def __init__(self, opened: Opened, spoken: str, speech: Speech, manner: Manner, choice: Choice, name: str) -> None:
         self.name, self.dialect, self.manner = name, spoken, manner
         self.opened = opened
-        self._parse = dialect_of(spoken).parse
-        self._speech = replace(speech, render=self._said_for)
-        self._render = speech.render
+        self._memory = Memory(dialect_of(spoken).parse, speech.render)
+        self._speech = replace(speech, render=self._memory.render)
         self._choice = choice
         self.reader = Reader(opened)
-        # What the model said for a turn, letter by letter: so what was read of it before serves again.
-        self._said: dict[Turn, str] = {}
 
     def act(self, situation: Situation) -> Iterator[str]:
         """The model's answer, some letters at a time. Raises BackendError."""
         if not situation.episode.steps:
-            self._said.clear()
+            self._memory.clear()
         read = messages(situation.episode, situation.look, self._speech, situation.mistake)
         pieces = []
         for piece in self.reader.answer(read_messages(read, self.opened), self._choice, len(situation.episode.steps)):
             pieces.append(piece)
             yield piece
-        self._remember("".join(pieces))
-
-    def _remember(self, text: str) -> None:
-        try:
-            turn = self._parse(text)
-        except DialectError:
-            return  # whoever asked reads it as well, and says what is wrong
-        self._said[Turn(turn.thought, turn.actions)] = text
-
-    def _said_for(self, turn: Turn) -> str:
-        return self._said.get(turn) or self._render(turn)
+        self._memory.remember("".join(pieces))
 
 
 def build(
@@ -82,8 +73,9 @@ def build(
     folder: a folder, or a hub id with ``download=True``. device: cuda, mps, cpu, or auto. dtype: bfloat16, float16,
     float32, or auto. quantised: 4 or 8 bits (CUDA and bitsandbytes). attention: sdpa, flash_attention_2, eager, or
     auto. max_pixels: pictures are made smaller than that, with their aspect kept. temperature 0 is greedy; else
-    ``seed`` makes it repeatable. dialect, history, prompts (a file of templates), repairs, turns, overlay: how the
-    checkpoint was trained to be spoken to and played. Raises InputError and BackendError.
+    ``seed`` makes it repeatable. dialect, history, prompts (a file of templates; else the checkpoint's own
+    ``prompts.toml`` where it has one), repairs, turns, overlay: how the checkpoint was trained to be spoken to and
+    played. Raises InputError and BackendError.
     """
     if folder is None:
         raise InputError(
@@ -91,7 +83,8 @@ def build(
             "folder of a checkpoint: folder=PATH."
         )
     spoken = dialect_of(dialect)
-    speech = Speech(read_templates(dialect, prompts), spoken.render, history)
+    own = Path(folder) / PROMPTS
+    speech = Speech(read_templates(dialect, prompts or (own if own.is_file() else None)), spoken.render, history)
     machine = Machine(device, dtype, quantised, attention)
     opened = open_checkpoint(folder, machine, max_pixels, allow_pickle=allow_pickle, download=download)
     choice = Choice(max_new_tokens, temperature, seed)

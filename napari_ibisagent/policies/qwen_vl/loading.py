@@ -43,7 +43,10 @@ def open_checkpoint(
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+    from transformers.utils import logging
 
+    quiet: Any = logging.disable_progress_bar  # it carries no types
+    quiet()  # a second's work needs none, and it would stand between a step's lines
     device = device_of(machine.device)
     dtype = dtype_of(machine.dtype, device)
     where = {"local_files_only": not download, "trust_remote_code": False}

@@ -78,20 +78,19 @@ def _prepared(picture: Picture, digest: str, opened: Opened) -> tuple[Any, Any]:
 def _written(messages: Sequence[Message], tokenizer: Any) -> str:
     if tokenizer.chat_template is not None:
         content = [
-            {"role": m.role, "content": _parts(m) if m.picture is not None else _unmarked(m.text)} for m in messages
+            {"role": m.role, "content": _parts(m) if m.picture is not None else unmarked(m.text)} for m in messages
         ]
         return str(tokenizer.apply_chat_template(content, tokenize=False, add_generation_prompt=True))
     turns = [
-        f"<|im_start|>{m.role}\n{'' if m.picture is None else _PICTURE}{_unmarked(m.text)}<|im_end|>\n"
-        for m in messages
+        f"<|im_start|>{m.role}\n{'' if m.picture is None else _PICTURE}{unmarked(m.text)}<|im_end|>\n" for m in messages
     ]
     return "".join(turns) + "<|im_start|>assistant\n"
 
 
 def _parts(message: Message) -> list[dict[str, str]]:
-    return [{"type": "image"}, {"type": "text", "text": _unmarked(message.text)}]
+    return [{"type": "image"}, {"type": "text", "text": unmarked(message.text)}]
 
 
-def _unmarked(text: str) -> str:
+def unmarked(text: str) -> str:
     """Words without the marks of the format: a user's sentence can't begin a turn or stand for a picture."""
     return text.replace("<|", "< |")

@@ -7,13 +7,17 @@ never changes an answer, up to the rounding of the arithmetic.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from napari_ibisagent.core.errors import BackendError
+from napari_ibisagent.core.errors import BackendError, InputError
 from napari_ibisagent.policies.qwen_vl.loading import Opened, out_of_memory
 from napari_ibisagent.policies.qwen_vl.prompt import Placed, Reading
+
+# How ChatML closes a message.
+_CLOSING = "<|im_end|>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +70,12 @@ class Reader:
 
         Whoever reads may stop between two pieces. Raises BackendError.
         """
-        import torch
-
-        try:
-            yield from self._answer(reading, choice, turn)
-        except torch.OutOfMemoryError as error:
-            self.forget()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            raise BackendError(out_of_memory(self._opened.device)) from error
-        except (RuntimeError, ValueError, IndexError) as error:
-            self.forget()
-            words = " ".join(str(error).split())[:200]
-            raise BackendError(f"The model failed ({words}). Choose another, or report this to its makers.") from error
+        with failing(self._opened.device):
+            try:
+                yield from self._answer(reading, choice, turn)
+            except (RuntimeError, ValueError, IndexError):
+                self.forget()
+                raise
 
     def _answer(self, reading: Reading, choice: Choice, turn: int) -> Iterator[str]:
         import torch
@@ -87,7 +84,7 @@ class Reader:
         logits, position, kept = self._read(reading)
         prefilled = time.perf_counter()
         dice = torch.Generator(logits.device).manual_seed(choice.seed * 1009 + turn)
-        last, tokenizer = ends(self._opened), self._opened.tokenizer
+        last = ends(self._opened)
         written: list[int] = []
         told = ""
         try:
@@ -98,9 +95,7 @@ class Reader:
                 if token in last:
                     break
                 written.append(token)
-                text = tokenizer.decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-                # A letter may take several tokens; until the last has come it can't be shown.
-                whole = text.rstrip("\ufffd")
+                whole = text_of(written, self._opened)
                 yield whole[len(told) :]
                 told = whole if len(whole) > len(told) else told
                 logits = self._forward([token], position, ())
@@ -180,6 +175,41 @@ def ends(opened: Opened) -> frozenset[int]:
     found = None if generation is None else generation.eos_token_id
     ends = [found] if isinstance(found, int) else list(found or ())
     return frozenset((*ends, *(t for t in (opened.tokenizer.eos_token_id,) if t is not None)))
+
+
+def closing(opened: Opened) -> int:
+    """The one of them that its chat template closes an answer with: what an answer is taught to end with.
+
+    A checkpoint may end at others too; Qwen's also end at the mark between two documents. Raises InputError.
+    """
+    mark = opened.tokenizer.convert_tokens_to_ids(_CLOSING)
+    if mark in ends(opened):
+        return int(mark)
+    if opened.tokenizer.eos_token_id is None:
+        raise InputError("This checkpoint says nowhere how an answer ends. Give its tokenizer an eos_token.")
+    return int(opened.tokenizer.eos_token_id)
+
+
+def text_of(tokens: Sequence[int], opened: Opened) -> str:
+    """The text of an answer. A letter may take several tokens; until the last has come it isn't shown."""
+    text = opened.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(text).rstrip("\ufffd")
+
+
+@contextmanager
+def failing(device: str) -> Iterator[None]:
+    """Whatever a model raises while it runs, as a BackendError."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise BackendError(out_of_memory(device)) from error
+    except (RuntimeError, ValueError, IndexError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise BackendError(f"The model failed ({words}). Choose another, or report this to its makers.") from error
 
 
 def _next(logits: Any, temperature: float, dice: Any) -> int:

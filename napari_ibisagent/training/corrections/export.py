@@ -8,6 +8,7 @@ nothing either. All trajectories of one scan share its number, so that none gets
 from __future__ import annotations
 
 import random
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from napari_ibisagent.training.trajectories.form import to_line
 from napari_ibisagent.training.trajectories.writing import PICTURES, TRAJECTORIES, grey_png
 
 PREFERENCES = "preferences.jsonl"
+# What is exported is named after its scan, see ``_name``, and numbered after that.
+_NAMED = re.compile(r"([0-9a-f]{8}-\d{4,})-\d+-\d+-\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,12 @@ def journals_in(places: Iterable[Path]) -> tuple[Path, ...]:
             raise InputError(f"The folder {place} holds no journal (…{ENDING}). Name another one.")
         found |= {journal.resolve(): journal for journal in inside}
     return tuple(found.values())
+
+
+def scan_of(name: str) -> str | None:
+    """The scan's name in that of an exported trajectory; None: it is none."""
+    found = _NAMED.fullmatch(name)
+    return None if found is None else found[1]
 
 
 def export(journals: Sequence[Path], folder: Path, wish: Wish) -> tuple[Told, ...]:

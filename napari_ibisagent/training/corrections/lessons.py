@@ -10,7 +10,7 @@ from napari_ibisagent.core.knowledge import Structure
 from napari_ibisagent.core.session import Session
 from napari_ibisagent.training.corrections.privacy import Private, Task, modality_of, private_words, task_of
 from napari_ibisagent.training.corrections.turns import Piece, pieces_of
-from napari_ibisagent.training.trajectories.form import Source, Trajectory, TrajectoryStep
+from napari_ibisagent.training.trajectories.form import CORRECTED, Source, Trajectory, TrajectoryStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _lesson(session: Session, episode: Episode, piece: Piece, task: Task, privat
         steps=tuple(TrajectoryStep(j.turn, j.mask, None, j.learn) for j in clean.turns),
         source=Source(modality=modality_of(session), plane=episode.plane.value, index=episode.index),
         kind=task.kind,
-        story="corrected" if _corrected(episode) else "direct",
+        story=CORRECTED if _corrected(episode) else "direct",
         given=clean.given,
         segmenter=session.segmenter,
     )

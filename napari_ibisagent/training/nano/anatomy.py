@@ -42,27 +42,27 @@ class Organ:
 
 
 ABDOMEN = (
-    Organ("stomach", (0.30, -0.42), (0.30, 0.20), (0.36, 0.10), 25, 0.15),
+    Organ("stomach", (0.32, -0.42), (0.32, 0.24), (0.36, 0.10), 25, 0.15),
     Organ("liver", (-0.44, -0.18), (0.42, 0.44), (0.56, 0.06), 20, 0.14, 0.9),
-    Organ("gallbladder", (-0.22, -0.40), (0.11, 0.15), (0.22, 0.06), 20, 0.08, 0.6),
-    Organ("spleen", (0.66, 0.06), (0.15, 0.28), (0.66, 0.06), -15, 0.12),
-    Organ("right kidney", (-0.40, 0.42), (0.15, 0.20), (0.78, 0.07), -20, 0.10),
-    Organ("left kidney", (0.40, 0.42), (0.15, 0.20), (0.78, 0.07), 20, 0.10),
-    Organ("spine", (0.0, 0.52), (0.17, 0.17), (0.95, 0.04), 0, 0.08, 1.0),
-    Organ("aorta", (0.06, 0.24), (0.09, 0.09), (0.84, 0.08), 0, 0.04, 0.9),
+    Organ("gallbladder", (-0.20, -0.46), (0.15, 0.18), (0.22, 0.06), 20, 0.08, 0.6),
+    Organ("spleen", (0.66, 0.04), (0.18, 0.30), (0.66, 0.06), -15, 0.12),
+    Organ("right kidney", (-0.42, 0.42), (0.18, 0.23), (0.78, 0.07), -20, 0.10),
+    Organ("left kidney", (0.42, 0.42), (0.18, 0.23), (0.78, 0.07), 20, 0.10),
+    Organ("spine", (0.0, 0.56), (0.20, 0.20), (0.95, 0.04), 0, 0.08, 1.0),
+    Organ("aorta", (0.06, 0.18), (0.13, 0.13), (0.84, 0.08), 0, 0.04, 0.9),
 )
 CHEST = (
     Organ("right lung", (-0.50, 0.02), (0.36, 0.56), (0.08, 0.03), 5, 0.12, 0.9),
     Organ("left lung", (0.50, 0.02), (0.36, 0.56), (0.08, 0.03), -5, 0.12, 0.9),
     Organ("heart", (0.12, -0.22), (0.32, 0.30), (0.62, 0.07), 30, 0.10, 0.85),
-    Organ("spine", (0.0, 0.58), (0.16, 0.16), (0.95, 0.04), 0, 0.08, 1.0),
-    Organ("aorta", (0.12, 0.34), (0.10, 0.10), (0.84, 0.08), 0, 0.04, 0.85),
+    Organ("spine", (0.0, 0.60), (0.20, 0.20), (0.95, 0.04), 0, 0.08, 1.0),
+    Organ("aorta", (0.10, 0.28), (0.13, 0.13), (0.84, 0.08), 0, 0.04, 0.85),
 )
 # A lesion lies within its organ: name, organ, how large it may be, its grey relative to the organ's, how often.
 _LESIONS = (
-    ("liver lesion", "liver", (0.07, 0.14), (-0.26, 0.05), 0.45),
-    ("lung nodule", "right lung", (0.06, 0.10), (0.45, 0.06), 0.3),
-    ("lung nodule", "left lung", (0.06, 0.10), (0.45, 0.06), 0.3),
+    ("liver lesion", "liver", (0.13, 0.19), (-0.26, 0.05), 0.45),
+    ("lung nodule", "right lung", (0.12, 0.18), (0.45, 0.06), 0.3),
+    ("lung nodule", "left lung", (0.12, 0.18), (0.45, 0.06), 0.3),
 )
 NAMES = tuple(dict.fromkeys((*(o.name for o in (*ABDOMEN, *CHEST)), *(name for name, *_ in _LESIONS))))
 
@@ -80,9 +80,9 @@ def make_slice(rng: Generator, side: int = SIDE) -> MadeUp:
     organs = ABDOMEN if rng.random() < 0.6 else CHEST
     rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
     # Into the frame of the standard patient: where the body lies, how large it is and how it is turned.
-    reach = side * rng.uniform(0.38, 0.47)
-    x = (columns - side / 2 - rng.uniform(-0.05, 0.05) * side) / reach
-    y = (rows - side / 2 - rng.uniform(-0.04, 0.04) * side) / (reach * rng.uniform(0.74, 0.9))
+    reach = side * rng.uniform(0.40, 0.47)
+    x = (columns - side / 2 - rng.uniform(-0.03, 0.03) * side) / reach
+    y = (rows - side / 2 - rng.uniform(-0.03, 0.03) * side) / (reach * rng.uniform(0.78, 0.92))
     x, y = _turned(x, y, rng.normal(0, 5))
     body = _ellipse(x, y, rng, 0.04)
     grey: Field = np.where(body < 1, np.float32(rng.uniform(0.30, 0.42)), np.float32(0.02))
@@ -96,7 +96,7 @@ def make_slice(rng: Generator, side: int = SIDE) -> MadeUp:
         labels[inside] = shown.index(name) + 1
         grey[inside] = value
 
-    shift = rng.normal(0, 0.03, 2)
+    shift = rng.normal(0, 0.025, 2)
     for organ in organs:
         if rng.random() < organ.chance:
             draw(organ.name, _organ(organ, x, y, shift, rng) & (body < 0.9), _grey(organ.grey, rng))

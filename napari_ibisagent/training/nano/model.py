@@ -17,6 +17,7 @@ import torch
 from napari_ibisagent.core.dialects.conversation import Templates
 from napari_ibisagent.evaluation.bench.random_models import MARKS, PADS, QwenSize, image_settings, random_qwen
 from napari_ibisagent.io.atomic import atomic_write_bytes
+from napari_ibisagent.policies.qwen_vl import PROMPTS
 
 # Heads of 32 numbers; every picture of 112 pixels a side is one window of the eye.
 SIZE = QwenSize(
@@ -31,8 +32,9 @@ SIZE = QwenSize(
     eye_heads=4,
     eye_intermediate=384,
     full_layers=(0, 1, 2, 3),
+    # Of 16 frequencies the last twelve tell rows and columns of 4 x 4 tokens apart only where they are high.
+    turns=10.0,
 )
-PROMPTS = "prompts.toml"
 # The step's number is the only thing that the nano agent is told besides the sentence: with it a given mask differs
 # from one of its own making.
 TEMPLATES = Templates(
@@ -49,6 +51,8 @@ _PIECES = (
     r"</think><action>|<think>|</action><answer>|</action>|</answer>|\(0\.|, 0\.|, 1\.|\(1\.|\d\d"
     r"| ?[A-Za-z]+|'s|."
 )
+# The mean, and about the spread, of made-up slices.
+_GREY = [0.2, 0.2, 0.2]
 _VOCABULARY = 2048
 _SEEN_AT_LEAST = 3
 
@@ -88,7 +92,7 @@ def write_untrained(folder: Path, texts: Sequence[str], seed: int, size: QwenSiz
 def write_rest(folder: Path, words: Any) -> None:
     """What lies beside the weights: tokenizer, image processor, and the sentences that it is spoken to with."""
     words.save_pretrained(folder)
-    settings = image_settings() | {"max_pixels": 262_144}
+    settings = image_settings() | {"max_pixels": 262_144, "image_mean": _GREY, "image_std": _GREY}
     atomic_write_bytes(folder / "preprocessor_config.json", json.dumps(settings, indent=1).encode())
     lines = [f"{name} = {json.dumps(text)}" for name, text in asdict(TEMPLATES).items()]
     atomic_write_bytes(folder / PROMPTS, ("\n".join(lines) + "\n").encode())

@@ -11,11 +11,14 @@ from napari_ibisagent.agent.stop import Limits
 from napari_ibisagent.core.dialects import dialect
 from napari_ibisagent.core.dialects.conversation import Speech
 from napari_ibisagent.core.overlay import overlay_preset
+from napari_ibisagent.evaluation.rewards import reward_config
+from napari_ibisagent.policies.qwen_vl import PROMPTS
 from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_checkpoint
 from napari_ibisagent.training.acting import Figures, figures
 from napari_ibisagent.training.arena import Arena
-from napari_ibisagent.training.nano.model import PROMPTS, TEMPLATES, write_untrained
+from napari_ibisagent.training.nano.model import TEMPLATES, write_untrained
 from napari_ibisagent.training.nano.tasks import Invented, units
+from napari_ibisagent.training.rl.loop import Regime, reinforce
 from napari_ibisagent.training.sft.examples import Maker, Shelf
 from napari_ibisagent.training.sft.loop import Schooling, fine_tune
 from napari_ibisagent.training.trajectories.filters import Filters
@@ -29,6 +32,9 @@ PIXELS = 112 * 112
 DIALECT, OVERLAY = "ibis", "ibis"
 # Of the exercises that it is measured on; no training begins with this seed.
 HELD_OUT = 1_000_003
+# Slices for practice are drawn from seeds from here on; its episodes end after so many turns.
+PRACTICE, PRACTICE_TOOL, _PRACTICE_STEPS = 2_000_003, "geodesic", 6
+_WRONGLY_GIVEN = 0.15
 # The longest answer that it was taught takes 40 tokens.
 TOKENS = 64
 
@@ -100,8 +106,36 @@ def attend(
         evaluate_every=curriculum.measure_every,
         board=curriculum.board,
     )
-    trained = fine_tune(opened, shelf, schooling, output, measure=measure, tell=tell)
+    trained = fine_tune(opened, shelf, schooling, output, source=untrained, measure=measure, tell=tell)
     (output / PROMPTS).write_bytes((untrained / PROMPTS).read_bytes())
+    return trained
+
+
+def practise(
+    regime: Regime,
+    start: Path,
+    output: Path,
+    *,
+    reward: str = "default",
+    parts: tuple[str, ...] = (),
+    tool: str = PRACTICE_TOOL,
+    wrongly_given: float = _WRONGLY_GIVEN,
+    measure: Callable[[Opened], dict[str, float]] | None = None,
+    tell: Callable[[dict[str, float]], None] = lambda _: None,
+) -> Opened:
+    """Trains a nano agent further by playing; writes it to ``output`` and returns it.
+
+    parts: of the reward, which ones count; all of them where none is named. wrongly_given: the share of episodes that
+    begin with the mask of something else.
+    """
+    config = reward_config(reward)
+    config = config.only(*parts) if parts else config
+    opened = open_nano(start)
+    arena = Arena(opened, speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=_PRACTICE_STEPS))
+    # Slices that no fine-tuning of this seed has seen.
+    made = Invented(0, 0, PRACTICE + regime.seed, wrongly_given)
+    trained = reinforce(arena, made.exercise, config, regime, output, measure=measure, tell=tell)
+    (output / PROMPTS).write_bytes((start / PROMPTS).read_bytes())
     return trained
 
 

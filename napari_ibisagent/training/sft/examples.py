@@ -20,6 +20,7 @@ from napari_ibisagent.core.episode import (
     Episode,
     Prompted,
     Proposed,
+    Rejected,
     Segmented,
     Thought,
     advance,
@@ -30,10 +31,10 @@ from napari_ibisagent.core.overlay import OverlayPreset, Picture, draw_mask
 from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.view import Plane
 from napari_ibisagent.policies.qwen_vl.loading import Opened
-from napari_ibisagent.policies.qwen_vl.prompt import Reading, read_messages
-from napari_ibisagent.policies.qwen_vl.reader import ends
+from napari_ibisagent.policies.qwen_vl.prompt import Reading, read_messages, unmarked
+from napari_ibisagent.policies.qwen_vl.reader import closing
 from napari_ibisagent.training.batches import Example
-from napari_ibisagent.training.trajectories.form import Trajectory, TrajectoryStep
+from napari_ibisagent.training.trajectories.form import CORRECTED, Trajectory, TrajectoryStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def told(trajectory: Trajectory) -> Iterator[Told]:
         yield Told(episode, step.turn, step.learn)
         if step.turn.terminates:
             return
-        episode = _after(episode, step)
+        episode = _after(episode, step, refused=_refused(trajectory, episode, step))
 
 
 class Maker:
@@ -86,15 +87,24 @@ class Maker:
 
 
 class Shelf(Dataset[Example]):
-    """Trajectories as a dataset: an item is an example, made when it is asked for."""
+    """Trajectories as a dataset: an item is an example, made when it is asked for.
+
+    most: so many of them at most, taken evenly. Raises InputError where there is none.
+    """
 
     def __init__(
-        self, trajectories: Sequence[Trajectory], picture: Callable[[Trajectory], Picture], maker: Maker
+        self,
+        trajectories: Sequence[Trajectory],
+        picture: Callable[[Trajectory], Picture],
+        maker: Maker,
+        most: int | None = None,
     ) -> None:
         self._trajectories, self._picture, self._maker = trajectories, picture, maker
         self._items = [(n, turn) for n, one in enumerate(trajectories) for turn in maker.turns(one)]
         if not self._items:
             raise InputError("None of these trajectories has a turn to learn from.")
+        if most is not None:
+            self._items = self._items[:: -(-len(self._items) // most)]
 
     def __len__(self) -> int:
         return len(self._items)
@@ -107,8 +117,8 @@ class Shelf(Dataset[Example]):
 
 def _said(turn: Turn, opened: Opened, speech: Speech) -> tuple[int, ...]:
     """The tokens of a turn, with the one that ends it."""
-    text = speech.render(turn)
-    return (*opened.tokenizer(text, add_special_tokens=False)["input_ids"], min(ends(opened)))
+    text = unmarked(speech.render(turn))
+    return (*opened.tokenizer(text, add_special_tokens=False)["input_ids"], closing(opened))
 
 
 def _conversation(turns: list[Told], readings: list[Reading], opened: Opened, speech: Speech) -> Example:
@@ -128,11 +138,21 @@ def _conversation(turns: list[Told], readings: list[Reading], opened: Opened, sp
     return Example(ids, tuple(learned), last.pictures)
 
 
-def _after(episode: Episode, step: TrajectoryStep) -> Episode:
+def _refused(trajectory: Trajectory, episode: Episode, step: TrajectoryStep) -> bool:
+    """Whether a person refused a turn: then nothing was done, and the agent is told of it in its next one.
+
+    Only corrections hold such turns. The form has no word for them; but what the tool made of a click is another mask.
+    """
+    return trajectory.story == CORRECTED and not step.learn and step.mask == episode.mask
+
+
+def _after(episode: Episode, step: TrajectoryStep, *, refused: bool) -> Episode:
     if step.turn.thought:
         episode = advance(episode, Thought(step.turn.thought))
     actions = tuple(a for a in step.turn.actions if not isinstance(a, Terminate))
     episode = advance(episode, Proposed(actions))
+    if refused:
+        return advance(episode, Rejected())
     episode = advance(episode, Accepted(Author.AGENT))
     if step.mask is None:
         raise InputError("A turn that clicks has no mask after it; make the trajectories again.")

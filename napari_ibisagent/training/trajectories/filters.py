@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from napari_ibisagent.training.trajectories.form import Trajectory
 
-TOO_LONG, LOW_IOU, NO_GAIN, NO_STEP = "too long", "low final IoU", "no gain", "no step"
+TOO_LONG, LOW_IOU, NO_GAIN, NO_END = "too long", "low final IoU", "no gain", "no end"
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
     """steps: more turns are too long. iou: the least at the end. gain: the least IoU that the clicks after the first
-    one gain together, where it left room for that."""
+    one gain together; what was taken back counts as neither."""
 
     steps: int = 20
     iou: float = 0.7
@@ -23,15 +23,27 @@ def rejected(trajectory: Trajectory, filters: Filters) -> str | None:
     """Why a trajectory is left out; None: it is kept."""
     if trajectory.kind == "plain":
         return None
-    if not trajectory.steps:
-        return NO_STEP
     if len(trajectory.steps) > filters.steps:
         return TOO_LONG
-    if trajectory.truth is None or not trajectory.truth.array().any():
-        return None
-    if (trajectory.iou or 0.0) < filters.iou:
+    wanted = trajectory.truth is not None and bool(trajectory.truth.array().any())
+    if wanted and (trajectory.iou or 0.0) < filters.iou:
         return LOW_IOU
-    overlaps = [step.iou or 0.0 for step in trajectory.steps if step.turn.prompts]
-    if len(overlaps) > 1 and overlaps[-1] < overlaps[0] + filters.gain:
+    overlaps = _in_force(trajectory)
+    if wanted and len(overlaps) > 1 and overlaps[-1] < overlaps[0] + filters.gain:
         return NO_GAIN
+    if not trajectory.steps or not trajectory.steps[-1].turn.terminates:
+        return NO_END
     return None
+
+
+def _in_force(trajectory: Trajectory) -> list[float]:
+    """The IoU after each click that stays."""
+    overlaps: list[float] = []
+    for step in trajectory.steps:
+        if step.turn.discards:
+            overlaps.clear()
+        if step.turn.reverts:
+            del overlaps[-1:]
+        if step.turn.prompts:
+            overlaps.append(step.iou or 0.0)
+    return overlaps

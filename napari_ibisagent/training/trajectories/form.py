@@ -18,6 +18,8 @@ from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.training.trajectories.strict_values import flag, items, naming, size, text
 
 VERSION = 1
+# The story of an episode that a person had a hand in.
+CORRECTED = "corrected"
 
 
 @dataclass(frozen=True, slots=True)

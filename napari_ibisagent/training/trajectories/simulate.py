@@ -7,7 +7,7 @@ is asked for and is set aside ("inconsistent"). Wrong turns stay in the story, f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from napari_ibisagent.core.distance import deepest, inner_distance
 from napari_ibisagent.core.masks import Mask, error_regions, iou
 from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.protocols import OpenedView, Segmenter
+from napari_ibisagent.core.view import View
 from napari_ibisagent.training.trajectories.exercises import Exercise
 from napari_ibisagent.training.trajectories.form import Trajectory, TrajectoryStep
 from napari_ibisagent.training.words.answers import absent_answer, answer
@@ -28,19 +29,20 @@ DIRECT, SELF_CORRECTION, INCONSISTENT = "direct", "self-correction", "inconsiste
 # How often each story is told, in parts.
 STRAIGHT: Mapping[str, float] = {DIRECT: 1.0}
 REFLECTION: Mapping[str, float] = {DIRECT: 0.7, SELF_CORRECTION: 0.15, INCONSISTENT: 0.15}
-# Below this IoU a mask has nothing of its target.
-_NOTHING = 0.1
+# Below this IoU a mask has nothing of its target; up to the other one it is more of something else.
+_NOTHING, _HALF = 0.1, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How episodes are made.
 
-    goal: the expert stops at this IoU. most: clicks at most. gain: from an IoU of ``enough`` on the expert stops rather
-    than make a click that gains less than so much. near: the share of clicks that lie near the error's centre instead
-    of on it. late: the share of corrections that mend the smaller error first. slips: the share of clicks that go
-    astray; they are flagged, and what follows mends them. decimals: how finely a click is placed. stories: how often
-    each is told. brief: thoughts of few words, for small models.
+    goal: the expert stops at this IoU. most: clicks in force at most, and as many that go astray. gain: from an IoU of
+    ``enough`` on the expert stops rather than make a click that gains less than so much. near: the share of clicks that
+    lie near the error's centre instead of on it. late: the share of corrections that mend the smaller error first.
+    slips: the share of clicks that go astray; they are flagged, and what follows mends them. decimals: how finely a
+    click is placed. stories: how often each is told. brief: few words, and the same ones for the same thing, for
+    small models.
     """
 
     goal: float = 0.9
@@ -75,15 +77,24 @@ def sampled(exercise: Exercise, recipe: Recipe, rng: Generator) -> Plan:
     return Plan(story, int(rng.integers(2)) if story == SELF_CORRECTION else None, seed)
 
 
-def simulate(exercise: Exercise, tool: Segmenter, recipe: Recipe, plan: Plan) -> Trajectory:
-    """The expert's episode. Raises BackendError where the tool fails."""
+def simulate(
+    exercise: Exercise,
+    tool: Segmenter,
+    recipe: Recipe,
+    plan: Plan,
+    opened: Callable[[View], OpenedView] | None = None,
+) -> Trajectory:
+    """The expert's episode. Raises BackendError where the tool fails.
+
+    opened: gives a view that the tool has opened already, which is asked for only where the episode clicks.
+    """
     play = _Play(exercise, recipe, np.random.default_rng(plan.seed))
     if exercise.answer:
         play.end(exercise.answer, Kind.DONE, "")
     elif not exercise.truth.any():
-        play.end(absent_answer(exercise.target, play.rng), Kind.ABSENT, exercise.target)
+        play.end(absent_answer(exercise.target, play.wording), Kind.ABSENT, exercise.target)
     else:
-        play.through(tool.open(exercise.view), plan)
+        play.through((opened or tool.open)(exercise.view), plan)
     return Trajectory(
         name=exercise.name,
         prompt=exercise.prompt,
@@ -92,7 +103,7 @@ def simulate(exercise: Exercise, tool: Segmenter, recipe: Recipe, plan: Plan) ->
         steps=tuple(play.steps),
         source=exercise.source,
         kind=exercise.kind,
-        story=plan.story,
+        story=play.story,
         given=play.given,
         truth=PackedMask.of(exercise.truth),
         segmenter=tool.name,
@@ -110,22 +121,26 @@ class _Play:
         self.rng = rng
         self.steps: list[TrajectoryStep] = []
         self.given: PackedMask | None = None
+        # What it tells in the end: a wrong turn may find nothing to click on.
+        self.story = DIRECT
         self._exercise, self._recipe = exercise, recipe
         self._mask: Mask = np.zeros(exercise.view.shape, bool)
         self._prompts: tuple[PromptAction, ...] = ()
+        self._strayed = 0
 
     def through(self, opened: OpenedView, plan: Plan) -> None:
         """Clicks until the goal is met or no click gains."""
         exercise, recipe = self._exercise, self._recipe
         if plan.story == INCONSISTENT:
             self._mask = self._other()
-            self.given = PackedMask.of(self._mask)
+            self.given, self.story = PackedMask.of(self._mask), INCONSISTENT
             self._tell(Kind.DISCARD, (Discard(),), np.zeros_like(self._mask), None)
         wrong_at = plan.wrong_at
         while True:
             overlap = iou(self._mask, exercise.truth)
             click = self._click()
             over = click is None or overlap >= recipe.goal or len(self._prompts) >= recipe.most
+            over = over or click in self._prompts  # the tool won't do more about that place
             if wrong_at is not None and (over or len(self._prompts) >= wrong_at):
                 wrong_at = None
                 self._wrong_turn(opened)
@@ -143,12 +158,12 @@ class _Play:
             else:
                 self._strays(opened, kind, astray, overlap)
         if self._mask.any():
-            self.end(answer(exercise.target, self.rng), Kind.DONE, exercise.target)
+            self.end(answer(exercise.target, self.wording), Kind.DONE, exercise.target)
 
     def end(self, words: str, kind: Kind, target: str) -> None:
         """The closing turn."""
         said = "" if not target else self._thought(kind, None)
-        overlap = None if self._exercise.answer else iou(self._mask, self._exercise.truth)
+        overlap = None if self._exercise.answer else round(iou(self._mask, self._exercise.truth), 4)
         mask = PackedMask.of(self._mask) if self._mask.any() else None
         self.steps.append(TrajectoryStep(Turn(said, (Terminate(),), words), mask, overlap))
 
@@ -159,12 +174,17 @@ class _Play:
         self._mask = after
         self.steps.append(TrajectoryStep(turn, PackedMask.of(after), round(iou(after, self._exercise.truth), 4), learn))
 
+    @property
+    def wording(self) -> Generator:
+        """What words are drawn with."""
+        return np.random.default_rng(0) if self._recipe.brief else self.rng
+
     def _thought(self, kind: Kind, click: Click | None) -> str:
         exercise = self._exercise
         if kind is Kind.MISSED and not self._mask.any():
             kind = Kind.FIRST
         return thought(
-            *(kind, exercise.target, exercise.view.shape, self._mask, click, self.rng), brief=self._recipe.brief
+            *(kind, exercise.target, exercise.view.shape, self._mask, click, self.wording), brief=self._recipe.brief
         )
 
     def _strays(self, opened: OpenedView, kind: Kind, click: Click, overlap: float) -> None:
@@ -174,20 +194,26 @@ class _Play:
         self._tell(kind, (click,), mask, click, learn=False)
         ruined = iou(mask, self._exercise.truth) < max(0.5 * overlap, _NOTHING)
         if ruined and SELF_CORRECTION in self._recipe.stories:
-            self._tell(Kind.REVERT, (Revert(),), before, None)
+            self._takes_back(before)
         else:
             self._prompts = prompts
 
     def _wrong_turn(self, opened: OpenedView) -> None:
-        """A click into something else, and the turn that takes it back."""
+        """A click into something else, and the turn that takes it back; neither where the click does no harm."""
         before = self._mask
         spot = deepest(self._other() & ~self._exercise.truth & ~before)
         if spot is None:
             return
         click = self._placed(*self._exercise.view.point_of(spot[0], spot[1]), True)
         mask = opened.segment((*self._prompts, click), None).mask
+        if iou(mask, self._exercise.truth) > max(iou(before, self._exercise.truth), _HALF):
+            return
         self._tell(Kind.MISSED, (click,), mask, click, learn=False)
+        self._takes_back(before)
+
+    def _takes_back(self, before: Mask) -> None:
         self._tell(Kind.REVERT, (Revert(),), before, None)
+        self.story = SELF_CORRECTION if self.story == DIRECT else self.story
 
     def _other(self) -> Mask:
         """Something else on the picture."""
@@ -214,8 +240,9 @@ class _Play:
 
     def _astray(self, click: Click) -> Click | None:
         """A click that goes astray from where it should be, or None: this one doesn't."""
-        if self.rng.random() >= self._recipe.slips:
+        if self.rng.random() >= self._recipe.slips or self._strayed >= self._recipe.most:
             return None
+        self._strayed += 1
         extent = np.sqrt(np.count_nonzero(self._exercise.truth)) / max(self._exercise.view.shape)
         dx, dy = self.rng.normal(0, 0.4 * extent + 0.01, 2)
         x, y = (float(np.clip(v, 0.0, 1.0)) for v in (click.x + dx, click.y + dy))

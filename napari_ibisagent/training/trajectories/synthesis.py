@@ -1,57 +1,37 @@
 """Many trajectories: units of exercises played by several processes, written in order, and gone on with after a kill.
 
-Each exercise has its own chance, drawn from the seed and its name, so the result doesn't depend on how many processes
-there are or how often they were stopped.
+What is written doesn't depend on how many processes there are or how often they were stopped.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from napari_ibisagent import registry
-from napari_ibisagent.core.overlay import grey_picture
-from napari_ibisagent.core.protocols import Segmenter
-from napari_ibisagent.core.window import default_window
-from napari_ibisagent.evaluation.runner import Skipped
-from napari_ibisagent.training.trajectories.exercises import Exercise, Unit
-from napari_ibisagent.training.trajectories.filters import Filters, rejected
+from napari_ibisagent.core.errors import BackendError, IbisError
+from napari_ibisagent.training.trajectories.exercises import Unit
 from napari_ibisagent.training.trajectories.form import Trajectory
-from napari_ibisagent.training.trajectories.simulate import Recipe, sampled, simulate
-from napari_ibisagent.training.trajectories.writing import Folder, grey_png
+from napari_ibisagent.training.trajectories.playing import Made, Order, play_unit
+from napari_ibisagent.training.trajectories.writing import Folder
+
+__all__ = ["Made", "Order", "Report", "play_unit", "report", "synthesise"]
 
 # So many units a process may be ahead of what is written.
 _AHEAD = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """How trajectories are made. segmenter: a name of the registry, with its options. pictures: write them as well."""
-
-    recipe: Recipe = field(default_factory=Recipe)
-    filters: Filters = field(default_factory=Filters)
-    segmenter: str = registry.DEFAULT_SEGMENTER
-    options: tuple[tuple[str, Any], ...] = ()
-    seed: int = 0
-    pictures: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What became of an exercise: a trajectory with its picture (PNG), or why there is none."""
-
-    name: str
-    trajectory: Trajectory | None
-    picture: bytes | None
-    reason: str = ""
+# After so many failures in a row the tool is taken to be gone.
+_GONE = 5
+# How often, in seconds, a run that waits for its processes looks whether it was cancelled.
+_LOOK = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +47,50 @@ class Report:
     reasons: dict[str, int]
 
 
-def synthesise(units: Sequence[Unit], order: Order, folder: Folder, processes: int = 1) -> Iterator[Made]:
-    """Plays what the folder doesn't hold yet; yields each result after it was written. Raises the tool's errors."""
+def synthesise(
+    units: Sequence[Unit],
+    order: Order,
+    folder: Folder,
+    processes: int = 1,
+    *,
+    about: Mapping[str, Any] | None = None,
+    scans: Mapping[str, str] | None = None,
+    reworded: Callable[[Trajectory], Trajectory] = lambda trajectory: trajectory,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Made]:
+    """Plays what the folder doesn't hold yet; yields each result after it was written.
+
+    about: what the units were made with (JSON values), which with ``order`` is kept in the folder. scans: which scan
+    (its path) each unit's name stands for. reworded: has the
+    last word on a trajectory before it is written.
+
+    Raises InputError where the folder was made in another way. An exercise in which the tool fails isn't written and
+    the others go on; at the end, or after several in a row, the BackendError says so.
+    """
+    folder.settle({**order.as_dict(), "units": dict(about or {})})
+    folder.belong(scans or {})
     done = folder.done()
-    for made in _made(units, order, done, processes):
-        if made.trajectory is None:
+    failures: list[Made] = []
+    in_a_row = 0
+    for made in _made(units, order, done, processes, cancelled):
+        in_a_row = in_a_row + 1 if made.failed else 0
+        if made.failed:
+            failures.append(made)
+        elif made.trajectory is not None:
+            folder.keep(reworded(made.trajectory), made.picture)
+        elif made.name not in done:  # else it can't be read in this run either
             folder.reject(made.name, made.reason)
-        else:
-            folder.keep(made.trajectory, made.picture)
         yield made
+        if in_a_row == _GONE:
+            break
+    if failures:
+        raise BackendError(
+            f"The click tool failed in {len(failures)} exercises{' in a row' if in_a_row == _GONE else ''}, first in "
+            f"{failures[0].name}: {failures[0].reason} The others are written; the same command tries these again."
+        )
 
 
-def play_unit(unit: Unit, order: Order, tool: Segmenter, done: frozenset[str] = frozenset()) -> Iterator[Made]:
-    """What becomes of each exercise of a unit."""
-    for item in unit.exercises():
-        if isinstance(item, Skipped):
-            name = f"{item.case}/{item.target}"
-            if name not in done:
-                yield Made(name, None, None, item.reason)
-        elif item.name not in done:
-            yield _played(item, order, tool)
-
-
-def report(trajectories: Iterator[Trajectory], rejections: Sequence[tuple[str, str]]) -> Report:
+def report(trajectories: Iterable[Trajectory], rejections: Sequence[tuple[str, str]]) -> Report:
     """The figures of a folder."""
     steps: Counter[int] = Counter()
     stories: Counter[str] = Counter()
@@ -114,47 +115,73 @@ def report(trajectories: Iterator[Trajectory], rejections: Sequence[tuple[str, s
     )
 
 
-def _made(units: Sequence[Unit], order: Order, done: frozenset[str], processes: int) -> Iterator[Made]:
+def _made(
+    units: Sequence[Unit], order: Order, done: frozenset[str], processes: int, cancelled: Callable[[], bool]
+) -> Iterator[Made]:
     if processes <= 1:
-        tool = registry.load("segmenters", order.segmenter, **dict(order.options))
+        tool = order.tool()
         for unit in units:
-            yield from play_unit(unit, order, tool, done)
+            if cancelled():  # before a scan is read
+                return
+            yield from play_unit(unit, order, tool, done, cancelled)
         return
+    try:
+        yield from _by_processes(units, order, done, processes, cancelled)
+    except BrokenProcessPool as error:
+        raise BackendError(
+            "One of the processes ended without a word, as they do where the memory is full. What is written is "
+            "whole: run the same command again, with fewer processes."
+        ) from error
+
+
+def _by_processes(
+    units: Sequence[Unit], order: Order, done: frozenset[str], processes: int, cancelled: Callable[[], bool]
+) -> Iterator[Made]:
     # A process that is begun anew shares no lock and no open model with this one.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _begin, (order, done)) as pool:
-        waiting = []
-        ahead = iter(units)
+    stop = context.Event()
+    left = iter(units)
+    with ProcessPoolExecutor(processes, context, _begin, (order, done, stop)) as pool:
+        waiting: deque[Future[list[Made]]] = deque()
         try:
-            for unit in ahead:
-                waiting.append(pool.submit(_in_process, unit))
-                if len(waiting) >= processes * _AHEAD:
-                    yield from waiting.pop(0).result()
-            for future in waiting:
-                yield from future.result()
+            waiting.extend(pool.submit(_in_process, unit) for unit in islice(left, processes * _AHEAD))
+            while waiting:
+                first = waiting.popleft()
+                while not wait([first], _LOOK).done:
+                    if cancelled():
+                        return
+                yield from first.result()
+                waiting.extend(pool.submit(_in_process, unit) for unit in islice(left, 1))
         finally:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
+
+# -- in a process of its own -------------------------------------------------------------------------------
 
 _state: dict[str, Any] = {}
 
 
-def _begin(order: Order, done: frozenset[str]) -> None:
-    _state["order"], _state["done"] = order, done
-    _state["tool"] = registry.load("segmenters", order.segmenter, **dict(order.options))
+def _begin(order: Order, done: frozenset[str], stop: Any) -> None:
+    """Loads the tool; what is wrong with it is told with the first unit, as here it would only break the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's business
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _state.update(order=order, done=done, stop=stop)
+    try:
+        _state["tool"] = order.tool()
+    except IbisError as error:
+        _state["fault"] = error
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for work for ever where its parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _in_process(unit: Unit) -> list[Made]:
-    return list(play_unit(unit, _state["order"], _state["tool"], _state["done"]))
-
-
-def _played(exercise: Exercise, order: Order, tool: Segmenter) -> Made:
-    rng = np.random.default_rng([order.seed, zlib.crc32(exercise.name.encode())])
-    trajectory = simulate(exercise, tool, order.recipe, sampled(exercise, order.recipe, rng))
-    reason = rejected(trajectory, order.filters)
-    if reason is not None:
-        return Made(exercise.name, None, None, reason)
-    view = exercise.view
-    window = exercise.window or default_window(view.image, view.modality)
-    picture = grey_png(grey_picture(view.image, window)) if order.pictures else None
-    return Made(exercise.name, trajectory, picture)
+    if "fault" in _state:
+        raise _state["fault"]
+    return list(play_unit(unit, _state["order"], _state["tool"], _state["done"], _state["stop"].is_set))

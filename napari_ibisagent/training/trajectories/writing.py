@@ -1,19 +1,19 @@
-"""A folder of trajectories: ``trajectories.jsonl``, ``rejected.jsonl`` and ``pictures/``.
+"""A folder of trajectories: ``trajectories.jsonl``, ``rejected.jsonl``, ``settings.json`` and ``pictures/``.
 
-Each line is flushed to the disk before the next one is made. A torn last line, of a process that was killed, is cut off
-when the folder is opened to go on; what is in it already isn't made again.
+Each line is flushed to the disk before the next one is made, its picture before it. Who goes on with a folder after a
+kill finds whole lines only; what is in it already isn't made again.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,38 +23,60 @@ from napari_ibisagent.core.errors import InputError, OutputError
 from napari_ibisagent.core.overlay import Picture
 from napari_ibisagent.io.atomic import atomic_write_bytes
 from napari_ibisagent.io.shown import png
-from napari_ibisagent.training.trajectories.form import Trajectory, from_json, to_json, to_line
+from napari_ibisagent.training.trajectories.form import Trajectory, from_json, to_line
+from napari_ibisagent.training.trajectories.lines import Lines, read_lines
+from napari_ibisagent.training.trajectories.parquet import PARQUET
+from napari_ibisagent.training.trajectories.settings import SETTINGS, belong, settle
+from napari_ibisagent.training.trajectories.strict_values import naming, text
 
-TRAJECTORIES, REJECTED, PICTURES, PARQUET = "trajectories.jsonl", "rejected.jsonl", "pictures", "trajectories.parquet"
+TRAJECTORIES, REJECTED, PICTURES = "trajectories.jsonl", "rejected.jsonl", "pictures"
+# Files that a run was killed in the middle of; nobody else writes here while a folder is open.
+_LEFTOVERS = (f"{PICTURES}/.*.png", f".{SETTINGS}.*", f".{PARQUET}.*")
 
 
 class Folder:
-    """A folder that trajectories are appended to. Use as a context manager. Raises OutputError."""
+    """A folder that this process alone appends trajectories to. Use as a context manager. Raises OutputError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._kept, self._left_out = (_appending(path / name) for name in (TRAJECTORIES, REJECTED))
         except OSError as error:
             raise OutputError(f"{path} can't be written: {error.strerror}. Choose another folder.") from error
-        self._pictures: dict[str, str] = {}
+        self._kept = Lines(path / TRAJECTORIES)
+        try:
+            self._left_out = Lines(path / REJECTED)
+        except OutputError:
+            self._kept.close()
+            raise
+        self._pictures: set[str] = set()
+        for pattern in _LEFTOVERS:
+            for leftover in path.glob(pattern):
+                with suppress(OSError):
+                    leftover.unlink()
 
     def done(self) -> frozenset[str]:
         """The names of what was made already, kept or rejected."""
-        return frozenset(
-            str(values["name"]) for name in (TRAJECTORIES, REJECTED) for values in _lines(self.path / name)
-        )
+        return frozenset(name for file in (TRAJECTORIES, REJECTED) for name in _names(self.path / file))
+
+    def settle(self, settings: Mapping[str, Any]) -> None:
+        """Keeps how its trajectories are made. Raises InputError where they were made in another way before."""
+        begun = any((self.path / name).stat().st_size for name in (TRAJECTORIES, REJECTED))
+        settle(self.path, settings, begun=begun)
+
+    def belong(self, scans: Mapping[str, str]) -> None:
+        """Keeps which scan (its path) a name stands for. Raises InputError where one stood for another scan before."""
+        belong(self.path, scans)
 
     def keep(self, trajectory: Trajectory, picture: bytes | None) -> None:
         """Appends a trajectory, after its picture (PNG) where there is one."""
         if picture is not None:
             trajectory = replace(trajectory, source=replace(trajectory.source, picture=self._picture(picture)))
-        _append(self._kept, to_line(trajectory))
+        self._kept.append(to_line(trajectory))
 
     def reject(self, name: str, reason: str) -> None:
         """Appends the name of what was left out, and why."""
-        _append(self._left_out, json.dumps({"name": name, "reason": reason}, ensure_ascii=False) + "\n")
+        self._left_out.append(json.dumps({"name": name, "reason": reason}, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
         """Closes the files."""
@@ -71,14 +93,23 @@ class Folder:
 
     def _picture(self, data: bytes) -> str:
         """Where a picture lies; the same one is written once."""
-        import hashlib
-
-        # Of the pixels alone: nothing of the patient's is in the name.
-        name = f"{PICTURES}/{hashlib.blake2b(data, digest_size=10).hexdigest()}.png"
+        name = picture_name(data)
         if name not in self._pictures and not (self.path / name).exists():
             atomic_write_bytes(self.path / name, data)
-        self._pictures[name] = name
+        self._pictures.add(name)
         return name
+
+
+def _names(path: Path) -> Iterator[str]:
+    for number, values in read_lines(path):
+        with naming(f"{path}, line {number}"):
+            name = text(values["name"])
+        yield name
+
+
+def picture_name(data: bytes) -> str:
+    """Where a picture (PNG) lies in its folder. It is called by its pixels: nothing of the patient's is in the name."""
+    return f"{PICTURES}/{blake2b(data, digest_size=10).hexdigest()}.png"
 
 
 def read_folder(path: Path) -> Iterator[Trajectory]:
@@ -86,7 +117,7 @@ def read_folder(path: Path) -> Iterator[Trajectory]:
     file = path / TRAJECTORIES if path.is_dir() else path
     if not file.is_file():
         raise InputError(f"There are no trajectories in {path}. Make some with: ibisagent trajectories … -o {path}")
-    for number, values in enumerate(_lines(file), 1):
+    for number, values in read_lines(file):
         try:
             yield from_json(values)
         except InputError as error:
@@ -95,7 +126,7 @@ def read_folder(path: Path) -> Iterator[Trajectory]:
 
 def read_rejected(path: Path) -> tuple[tuple[str, str], ...]:
     """(name, reason) of what was left out."""
-    return tuple((str(v["name"]), str(v["reason"])) for v in _lines(path / REJECTED))
+    return tuple((str(values["name"]), str(values["reason"])) for _, values in read_lines(path / REJECTED))
 
 
 def picture_of(trajectory: Trajectory, folder: Path) -> Picture:
@@ -124,56 +155,3 @@ def grey_png(picture: Picture) -> bytes:
     """A picture (H, W, 3) as PNG without metadata, in one channel where it is grey."""
     grey = bool((picture == picture[:, :, :1]).all())
     return png(Image.fromarray(picture[:, :, 0] if grey else picture))
-
-
-def write_parquet(path: Path) -> Path:
-    """The same as one Parquet file, with the pictures in it: for bulk. Raises InputError where pyarrow is missing."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError("Parquet needs the extra: pip install 'napari-ibisagent[train]'") from error
-    rows: list[dict[str, Any]] = []
-    for trajectory in read_folder(path):
-        values = to_json(trajectory)
-        values["source"]["window"] = values["source"]["window"] or None
-        name = trajectory.source.picture
-        rows.append({**values, "picture": (path / name).read_bytes() if name else None})
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), buffer, compression="zstd")
-    atomic_write_bytes(path / PARQUET, buffer.getvalue())
-    return path / PARQUET
-
-
-def _appending(path: Path) -> IO[bytes]:
-    file = path.open("ab+")
-    file.seek(0)
-    data = file.read()
-    whole = data.rfind(b"\n") + 1
-    if whole != len(data):
-        file.truncate(whole)
-    file.seek(0, os.SEEK_END)
-    return file
-
-
-def _append(file: IO[bytes], line: str) -> None:
-    try:
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(
-            f"{file.name} can't be written: {error.strerror}. What was written before is whole; free some space and "
-            "run the same command again."
-        ) from error
-
-
-def _lines(path: Path) -> Iterator[Any]:
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{path}, line {number} isn't JSON: {error}. Remove the line.") from error

@@ -60,12 +60,10 @@ def relation(click: Click, mask: Mask) -> Relation:
     rows, columns = _box(mask)
     side = place(_within(column, columns), _within(row, rows))
     on = is_on(click, mask)
-    other_rows, other_columns = np.nonzero(~mask if on else mask)
-    far = np.hypot(other_rows - row, other_columns - column).min(initial=np.inf)
-    near = far <= max(_NEAR * min(mask.shape), 2.0)
+    near = _is_near(not on, mask, row, column)
     if on:
         return Relation(Lie.EDGE if near else Lie.ON, side)
-    if ndi.binary_fill_holes(mask)[row, column]:
+    if _in_hole(mask, row, column):
         return Relation(Lie.HOLE, side)
     return Relation(Lie.BESIDE if near else Lie.APART, side)
 
@@ -87,6 +85,23 @@ def extent(mask: Mask) -> str:
     tall, wide = rows.stop - rows.start, columns.stop - columns.start
     form = " and tall" if tall >= _STRETCHED * wide else " and wide" if wide >= _STRETCHED * tall else ""
     return size + form
+
+
+def _is_near(value: bool, mask: Mask, row: int, column: int) -> bool:
+    """Whether a pixel of a mask (H, W) that is ``value`` lies near to a place. Looks no further than that."""
+    reach = max(_NEAR * min(mask.shape), 2.0)
+    top, left = max(0, row - int(reach)), max(0, column - int(reach))
+    rows, columns = np.nonzero(mask[top : row + int(reach) + 1, left : column + int(reach) + 1] == value)
+    return bool((np.hypot(rows + top - row, columns + left - column) <= reach).any())
+
+
+def _in_hole(mask: Mask, row: int, column: int) -> bool:
+    """Whether a mask (H, W) that isn't empty closes round a place beside it."""
+    rows, columns = _box(mask)
+    if not (rows.start <= row < rows.stop and columns.start <= column < columns.stop):
+        return False
+    free, _ = ndi.label(~np.pad(mask[rows, columns], 1))
+    return bool(free[row - rows.start + 1, column - columns.start + 1] != free[0, 0])
 
 
 def _pixel(click: Click, mask: Mask) -> tuple[int, int]:

@@ -1,0 +1,141 @@
+"""``ibisagent train rl`` and ``train trial``: learning by playing whole episodes, and measuring how an agent acts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_ibisagent.cli.console import console
+from napari_ibisagent.cli.faults import exit_codes
+from napari_ibisagent.cli.train_parts import check_installed, tell
+from napari_ibisagent.registry import DEFAULT_SEGMENTER
+
+
+class RewardName(StrEnum):
+    """The presets of rewards."""
+
+    default = "default"
+    paper = "paper"
+    published = "published"
+
+
+class CreditName(StrEnum):
+    """What a turn is credited with."""
+
+    turn = "turn"
+    episode = "episode"
+
+
+def rl(
+    start: Annotated[Path, typer.Option("--from", readable=False, help="The checkpoint to go on from.")],
+    output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="A folder; a run in it goes on.")],
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 150,
+    exercises: Annotated[int, typer.Option(min=1, help="Exercises a step.")] = 8,
+    group: Annotated[int, typer.Option(min=2, help="How often each is played.")] = 8,
+    rate: Annotated[float, typer.Option(min=0, help="AdamW's rate.")] = 2e-5,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Of the answers.")] = 1.0,
+    reward: Annotated[RewardName, typer.Option(help="Which rewards.")] = RewardName.default,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this part counts: format, answer, placement, progress or length; several times."),
+    ] = None,
+    credit: Annotated[CreditName, typer.Option(help="A turn's: what came from it on, or the episode's.")] = (
+        CreditName.turn
+    ),
+    by_spread: Annotated[bool, typer.Option(help="Divide by the group's spread, as GRPO did first.")] = False,
+    passes: Annotated[int, typer.Option(min=1, help="Over what a step played.")] = 1,
+    segmenter: Annotated[str, typer.Option(help="The click tool that it plays with.")] = "geodesic",
+    seed: Annotated[int, typer.Option(min=0, help="Of exercises and answers.")] = 0,
+    trials: Annotated[int, typer.Option(min=1, help="Unseen slices that it is measured on.")] = 100,
+    measure_every: Annotated[int, typer.Option(min=0, help="Steps between two measurements; 0: never.")] = 50,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 25,
+) -> None:
+    """Train an agent further by letting it play whole episodes of made-up anatomy (GRPO, many turns).
+
+    The runner plays with the click tool in process; every turn of the agent's is rewarded and learns. A run that was
+    killed goes on with the same command.
+
+    [bold]Example[/bold]
+
+    ibisagent train rl --from nano/sft -o nano/rl --seed 0
+    """
+    with exit_codes():
+        check_installed("torch", "transformers", "accelerate", "safetensors")
+        from napari_ibisagent.training.nano.school import practise, trial
+        from napari_ibisagent.training.rl.advantages import Credit
+        from napari_ibisagent.training.rl.loop import Regime
+
+        regime = Regime(
+            steps=steps,
+            exercises=exercises,
+            group=group,
+            rate=rate,
+            temperature=temperature,
+            credit=Credit(credit.value),
+            by_spread=by_spread,
+            passes=passes,
+            seed=seed,
+            measure_every=measure_every,
+            save_every=save_every,
+        )
+        practise(
+            *(regime, start, output),
+            reward=reward.value,
+            parts=tuple(part or ()),
+            tool=segmenter,
+            measure=lambda model: trial(model, count=trials).as_dict(),
+            tell=tell,
+        )
+        console().print(f"The agent is in {output}.", markup=False)
+
+
+def trial(
+    checkpoint: Annotated[Path, typer.Argument(readable=False, help="A nano agent's folder.")],
+    count: Annotated[int, typer.Option(min=1, help="Unseen slices.")] = 200,
+    segmenter: Annotated[str, typer.Option(help="The click tool.")] = DEFAULT_SEGMENTER,
+    steps: Annotated[int, typer.Option(min=1, help="Turns at most.")] = 8,
+    wrongly_given: Annotated[
+        float, typer.Option(min=0, max=1, help="Share that begins with the mask of something else.")
+    ] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how a nano agent acts in whole episodes on made-up slices that no training draws.
+
+    [bold]Example[/bold]
+
+    ibisagent train trial nano/rl
+    """
+    with exit_codes():
+        import json
+
+        check_installed("torch", "transformers", "safetensors")
+        from napari_ibisagent.training.nano.school import open_nano
+        from napari_ibisagent.training.nano.school import trial as measured
+
+        found = measured(
+            open_nano(checkpoint), segmenter, count=count, steps=steps, wrongly_given=wrongly_given
+        ).as_dict()
+        if as_json:
+            typer.echo(json.dumps(found))
+        else:
+            tell({"step": 0, **found})
+
+
+def pack(
+    checkpoint: Annotated[Path, typer.Argument(readable=False, help="A nano agent's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="Where the packed one goes.")],
+) -> None:
+    """Write a nano agent as it comes with the program: 16-bit weights, and a lock with the hash of each file.
+
+    [bold]Example[/bold]
+
+    ibisagent train pack nano/rl -o resources/nano
+    """
+    with exit_codes():
+        check_installed("torch", "transformers", "safetensors")
+        from napari_ibisagent.training.nano.packing import pack as packed
+
+        console().print(f"The packed agent is in {packed(checkpoint, output)}.", markup=False)
