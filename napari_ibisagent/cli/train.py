@@ -72,8 +72,8 @@ def clicknet(
 @train.command()
 def nano(
     output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="A folder; a run in it goes on.")],
-    exercises: Annotated[int, typer.Option(min=20, help="Made-up slices to learn from.")] = 9000,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 2500,
+    exercises: Annotated[int, typer.Option(min=20, help="Made-up slices to learn from.")] = 12_000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 3600,
     reflection: Annotated[bool, typer.Option(help="Learn from wrong turns that are taken back as well.")] = True,
     segmenter: Annotated[str, typer.Option(help="The click tool of its trajectories.")] = "geodesic",
     seed: Annotated[int, typer.Option(min=0, help="Of pictures, words, weights and order.")] = 0,

@@ -30,6 +30,11 @@ class CreditName(StrEnum):
 
 
 def rl(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(readable=False, help="Folders of trajectories to play on; none: made-up slices (nano)."),
+    ] = None,
+    *,
     start: Annotated[Path, typer.Option("--from", readable=False, help="The checkpoint to go on from.")],
     output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="A folder; a run in it goes on.")],
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 150,
@@ -48,23 +53,32 @@ def rl(
     by_spread: Annotated[bool, typer.Option(help="Divide by the group's spread, as GRPO did first.")] = False,
     passes: Annotated[int, typer.Option(min=1, help="Over what a step played.")] = 1,
     segmenter: Annotated[str, typer.Option(help="The click tool that it plays with.")] = "geodesic",
+    eye: Annotated[
+        bool | None, typer.Option(help="Train the eye as well; else only where it plays on made-up slices.")
+    ] = None,
+    history: Annotated[bool, typer.Option(help="With folders: it reads all earlier turns.")] = False,
+    turns: Annotated[int, typer.Option(min=1, help="With folders: turns of an episode at most.")] = 8,
+    max_pixels: Annotated[int, typer.Option(min=784, help="With folders: pictures are made smaller.")] = 262_144,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="With folders: of an answer.")] = 256,
+    device: Annotated[str, typer.Option(help="With folders: cuda, mps, cpu or auto.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of exercises and answers.")] = 0,
-    trials: Annotated[int, typer.Option(min=1, help="Unseen slices that it is measured on.")] = 100,
+    trials: Annotated[int, typer.Option(min=1, help="Unseen exercises that it is measured on.")] = 100,
     measure_every: Annotated[int, typer.Option(min=0, help="Steps between two measurements; 0: never.")] = 50,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 25,
 ) -> None:
-    """Train an agent further by letting it play whole episodes of made-up anatomy (GRPO, many turns).
+    """Train an agent further by letting it play whole episodes (GRPO over many turns), all of its weights.
 
-    The runner plays with the click tool in process; every turn of the agent's is rewarded and learns. A run that was
-    killed goes on with the same command.
+    The runner plays with the click tool in process; every turn of the agent's is rewarded and learns. For models of
+    billions of parameters see docs/training-rl-elsewhere.md. A run that was killed goes on with the same command.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     ibisagent train rl --from nano/sft -o nano/rl --seed 0
+
+    ibisagent train rl trajectories/ --from tuned/ -o played/ --device cuda
     """
     with exit_codes():
         check_installed("torch", "transformers", "accelerate", "safetensors")
-        from napari_ibisagent.training.nano.school import practise, trial
         from napari_ibisagent.training.rl.advantages import Credit
         from napari_ibisagent.training.rl.loop import Regime
 
@@ -77,18 +91,42 @@ def rl(
             credit=Credit(credit.value),
             by_spread=by_spread,
             passes=passes,
+            eye=not folders if eye is None else eye,
             seed=seed,
             measure_every=measure_every,
             save_every=save_every,
         )
-        practise(
-            *(regime, start, output),
-            reward=reward.value,
-            parts=tuple(part or ()),
-            tool=segmenter,
-            measure=lambda model: trial(model, count=trials).as_dict(),
-            tell=tell,
-        )
+        parts = tuple(part or ())
+        if folders:
+            from napari_ibisagent.evaluation.rewards import reward_config
+            from napari_ibisagent.policies.qwen_vl.loading import Machine
+            from napari_ibisagent.training.rl.school import rehearse
+            from napari_ibisagent.training.sft.school import Course, gather
+
+            course = Course(
+                history=history,
+                max_pixels=max_pixels,
+                segmenter=segmenter,
+                trials=trials,
+                turns=turns,
+                tokens=max_new_tokens,
+                seed=seed,
+            )
+            config = reward_config(reward.value)
+            config = config.only(*parts) if parts else config
+            rehearse(gather(folders, start, course, Machine(device, "float32")), config, regime, output, tell=tell)
+        else:
+            from napari_ibisagent.training.nano.school import practise
+            from napari_ibisagent.training.nano.school import trial as measured
+
+            practise(
+                *(regime, start, output),
+                reward=reward.value,
+                parts=parts,
+                tool=segmenter,
+                measure=lambda model: measured(model, count=trials).as_dict(),
+                tell=tell,
+            )
         console().print(f"The agent is in {output}.", markup=False)
 
 

@@ -23,11 +23,13 @@ from napari_ibisagent.core.errors import BackendError, InputError  # noqa: E402
 from napari_ibisagent.evaluation.rewards import reward_config  # noqa: E402
 from napari_ibisagent.io.checkpoints.store import shipped  # noqa: E402
 from napari_ibisagent.training.batches import Example, Positions, to_learn  # noqa: E402
+from napari_ibisagent.training.curve import CURVE  # noqa: E402
 from napari_ibisagent.training.nano.school import HELD_OUT, open_nano, practise, speech  # noqa: E402
 from napari_ibisagent.training.nano.tasks import Invented  # noqa: E402
 from napari_ibisagent.training.rl import loop  # noqa: E402
 from napari_ibisagent.training.rl.advantages import Credit, advantages  # noqa: E402
 from napari_ibisagent.training.rl.loop import Regime, log_probabilities  # noqa: E402
+from napari_ibisagent.training.sft.run import STATE  # noqa: E402
 
 TURNS = st.lists(st.floats(-2, 2), min_size=1, max_size=5)
 GROUP = st.lists(TURNS, min_size=2, max_size=6)
@@ -150,7 +152,7 @@ def test_a_run_plays_rewards_and_learns(tmp_path, nano):
     trained = practise(SMALL, shipped("nano"), tmp_path / "rl", tell=told.append)
     assert [entry["step"] for entry in told] == [1, 2]
     assert all(np.isfinite(entry["reward"]) and entry["episodes"] == 6 for entry in told)
-    assert [json.loads(line) for line in (tmp_path / "rl" / loop.CURVE).read_text("utf-8").splitlines()] == told
+    assert [json.loads(line) for line in (tmp_path / "rl" / CURVE).read_text("utf-8").splitlines()] == told
     moved = max(
         float((a - b).detach().abs().max())
         for a, b in zip(trained.model.parameters(), nano.model.parameters(), strict=True)
@@ -199,8 +201,18 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     place = tmp_path / "rl" / "run" / "checkpoint-1"
     place.mkdir(parents=True)
     save_file({"other": torch.zeros(1)}, place / "model.safetensors")
+    (place / STATE).write_text("{}", "utf-8")
     with pytest.raises(InputError, match="isn't of this model"):
         practise(SMALL, shipped("nano"), tmp_path / "rl")
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path):
+    practise(replace(SMALL, steps=1), shipped("nano"), tmp_path / "rl")
+    with pytest.raises(InputError, match=r"rate was 0\.0001, now 0\.1"):
+        practise(replace(SMALL, rate=0.1), shipped("nano"), tmp_path / "rl")
+    told = []
+    practise(SMALL, shipped("nano"), tmp_path / "rl", tell=told.append)  # more steps are no other run
+    assert [entry["step"] for entry in told] == [2]
 
 
 def _command(output):
@@ -226,5 +238,5 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path):
     assert ended.returncode == 0, ended.stderr
     whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
     assert whole == killed
-    curves = [(tmp_path / name / loop.CURVE).read_text("utf-8") for name in ("whole", "killed")]
+    curves = [(tmp_path / name / CURVE).read_text("utf-8") for name in ("whole", "killed")]
     assert curves[0] == curves[1]

@@ -201,6 +201,8 @@ def test_a_real_agent_plays_and_goes_on(tmp_path, theatre):
     assert [entry["step"] for entry in read_curve(output)] == [1, 2]
     assert (output / "model.safetensors").read_bytes() != first
     assert (output / "prompts.toml").read_bytes() == (folder / "prompts.toml").read_bytes()
+    with pytest.raises(InputError, match="group was 4, now 2"):
+        train_with_trl(folder, terms, replace(practice, steps=3, group=2), output, CPU)
 
 
 def test_low_rank_adapters_are_worked_into_the_weights(tmp_path, theatre):
@@ -327,5 +329,7 @@ def test_terms_that_trl_cannot_play_by(tmp_path):
     with pytest.raises(InputError, match="tool_calls"):
         ToolEnvironment(TERMS)
     folder = write_checkpoint(tmp_path / "tiny", template=TEMPLATE)
+    with pytest.raises(InputError, match="Choose another output folder"):
+        train_with_trl(folder, TERMS, REGIME, folder, CPU)
     with pytest.raises(InputError, match="batches of 3"):
         train_with_trl(folder, TERMS, replace(REGIME, batch=3), tmp_path / "out", CPU)

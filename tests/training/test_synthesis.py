@@ -177,7 +177,7 @@ def test_a_folder_that_nobody_says_how_it_was_made_is_refused(whole, tmp_path):
     (tmp_path / TRAJECTORIES).write_bytes((whole / TRAJECTORIES).read_bytes())
     with pytest.raises(InputError, match=r"without the settings\.json"):
         made_in(tmp_path)
-    (tmp_path / "settings.json").write_text("{}")
+    (tmp_path / "settings.json").write_text('{"version": 1}')
     with pytest.raises(InputError, match="can't be read"):
         made_in(tmp_path)
 
@@ -252,6 +252,8 @@ def test_a_tool_that_is_gone_ends_the_run_with_a_sentence(tmp_path, processes):
 def test_a_tool_that_cannot_be_loaded_is_said(tmp_path, processes):
     with pytest.raises(InputError, match=r"no segmenter called 'nope'"):
         made_in(tmp_path, order=replace(ORDER, segmenter="nope"), processes=processes)
+    if processes == 1:
+        made_in(tmp_path, UNITS[:1])  # with the name put right it isn't a folder of other settings
 
 
 @dataclass(frozen=True)
@@ -462,11 +464,14 @@ def test_killed_at_random_instants_it_comes_to_the_same_end(manifest, unbroken, 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl+C goes another way there")
 def test_ctrl_c_ends_it_with_a_sentence_and_it_goes_on(manifest, unbroken, tmp_path):
-    output = tmp_path / "run"
-    process = begin(manifest, output, 2)
-    wait_for_lines(process, output, 1)
-    os.killpg(process.pid, signal.SIGINT)
-    told, faults = process.communicate(timeout=60)
+    for attempt in range(5):  # a busy machine may hear of it too late
+        output = tmp_path / f"run-{attempt}"
+        process = begin(manifest, output, 2)
+        wait_for_lines(process, output, 1)
+        os.killpg(process.pid, signal.SIGINT)
+        told, faults = process.communicate(timeout=60)
+        if lines_of(output) < lines_of(unbroken):
+            break
     assert process.returncode == 130, told + faults
     assert "Stopped. What is written is whole" in told and "Traceback" not in told + faults
     assert 0 < lines_of(output) < lines_of(unbroken)

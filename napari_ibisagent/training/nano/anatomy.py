@@ -18,7 +18,7 @@ from scipy import ndimage as ndi
 from napari_ibisagent.core.masks import Mask
 
 SIDE = 112
-# Smaller than this (pixels) an organ counts as not shown, and is taken out again.
+# An organ that shows fewer pixels than this counts as not shown, although a trace of it is there.
 _LEAST = 24
 
 Field = NDArray[np.float32]

@@ -47,10 +47,10 @@ class Curriculum:
     that are taken back. steps: of 32 examples each. Everything is drawn from ``seed``.
     """
 
-    exercises: int = 9000
+    exercises: int = 12_000
     tool: str = "geodesic"
     reflection: bool = True
-    steps: int = 2500
+    steps: int = 3600
     batch: int = 32
     rate: float = 1e-3
     seed: int = 0
@@ -134,7 +134,10 @@ def practise(
     arena = Arena(opened, speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=_PRACTICE_STEPS))
     # Slices that no fine-tuning of this seed has seen.
     made = Invented(0, 0, PRACTICE + regime.seed, wrongly_given)
-    trained = reinforce(arena, made.exercise, config, regime, output, measure=measure, tell=tell)
+    about = {"start": str(start.resolve()), "tool": tool, "wrongly given": wrongly_given}
+    trained = reinforce(
+        *(arena, made.exercise, config, regime, output), source=start, about=about, measure=measure, tell=tell
+    )
     (output / PROMPTS).write_bytes((start / PROMPTS).read_bytes())
     return trained
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,19 +23,21 @@ from safetensors.torch import load_model, save_model
 
 from napari_ibisagent.core.dialects import dialect
 from napari_ibisagent.core.errors import DialectError, InputError
-from napari_ibisagent.evaluation.rewards import RewardConfig, rewards
+from napari_ibisagent.evaluation.rewards import PARTS, RewardConfig, rewards
 from napari_ibisagent.evaluation.turn_facts import facts
 from napari_ibisagent.policies.qwen_vl.loading import Opened
 from napari_ibisagent.training.acting import figures
 from napari_ibisagent.training.arena import Arena, Played
 from napari_ibisagent.training.batches import IGNORED, Example, Positions, to_learn
+from napari_ibisagent.training.curve import Curve
 from napari_ibisagent.training.rl.advantages import Credit, advantages
 from napari_ibisagent.training.sft.loop import save
+from napari_ibisagent.training.sft.run import RUN, STATE, check_settings, last_saved, saved_step
 from napari_ibisagent.training.trajectories.exercises import Exercise
 
-CURVE = "curve.jsonl"
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_WEIGHTS, _STATE = "model.safetensors", "state.pt"
+# What may differ when a run goes on.
+_FREE = ("steps", "save_every", "measure_every")
+_WEIGHTS, _OPTIMISER = "model.safetensors", "optimiser.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,20 @@ def reinforce(
     regime: Regime,
     output: Path,
     *,
+    source: Path | None = None,
+    about: Mapping[str, Any] | None = None,
     measure: Callable[[Opened], dict[str, float]] | None = None,
     tell: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> Opened:
     """Trains the arena's model further, writes it to ``output`` and returns it.
 
-    exercise: the exercise of a number; no number is drawn twice. measure: how it acts, every ``measure_every`` steps.
-    Raises BackendError where the tool fails: nothing is rewarded then.
+    exercise: the exercise of a number; no number is drawn twice. source: the folder that the model was opened from.
+    about: what else makes the run what it is; a run of other settings isn't gone on with. measure: how it acts, every
+    ``measure_every`` steps. Raises BackendError where the tool fails: nothing is rewarded then.
     """
+    settings = {name: value for name, value in asdict(regime).items() if name not in _FREE}
+    settings["rewards"] = {name: [reward.part(name).weight, reward.part(name).shape.__name__] for name in PARTS}
+    check_settings(output, settings | dict(about or {}))
     opened = arena.opened
     model = opened.model
     for name, parameter in model.named_parameters():
@@ -98,6 +105,7 @@ def reinforce(
     optimiser = torch.optim.AdamW(learned, lr=regime.rate, betas=(0.9, 0.95), weight_decay=0.0)
     playing = replace(arena, choice=replace(arena.choice, temperature=regime.temperature))
     done = _resume(model, optimiser, output)
+    curve = Curve(output, done)
     positions = Positions(opened)
     for step in range(done, regime.steps):
         for group in optimiser.param_groups:
@@ -108,15 +116,15 @@ def reinforce(
         moved = _learn(model, optimiser, learned, lessons, opened, positions, regime)
         entry = {"step": step + 1, "reward": fmean(sum(turns) for turns in earned), "turns": len(lessons)}
         entry |= figures(played).as_dict() | moved
-        _log(output, entry)
+        curve.add(entry)
         tell(entry)
         if measure is not None and regime.measure_every and (step + 1) % regime.measure_every == 0:
             tested = {"step": step + 1, **{f"acting_{k}": v for k, v in measure(opened).items()}}
-            _log(output, tested)
+            curve.add(tested)
             tell(tested)
         if (step + 1) % regime.save_every == 0 or step + 1 == regime.steps:
             _keep(model, optimiser, output, step + 1)
-    save(opened, model, output)
+    save(opened, model, output, source=source)
     return opened
 
 
@@ -214,51 +222,33 @@ def log_probabilities(
 # -- files ---------------------------------------------------------------------------------------------------
 
 
-def _log(output: Path, entry: dict[str, float]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / CURVE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
-
-
 def _keep(model: Any, optimiser: torch.optim.Optimizer, output: Path, step: int) -> None:
-    """A checkpoint all or nothing; the one before goes when the new one is whole."""
-    run = output / "run"
-    run.mkdir(parents=True, exist_ok=True)
+    """A checkpoint all or nothing; the ones before go when the new one is whole."""
+    run = output / RUN
     new, made = run / f".checkpoint-{step}", run / f"checkpoint-{step}"
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
+    new.mkdir(parents=True)
     save_model(model, str(new / _WEIGHTS))
-    torch.save({"step": step, "optimiser": optimiser.state_dict()}, new / _STATE)
+    torch.save(optimiser.state_dict(), new / _OPTIMISER)
+    (new / STATE).write_text(json.dumps({"global_step": step}), "utf-8")
     for file in new.iterdir():
         with file.open("rb+") as opened:
             os.fsync(opened.fileno())
+    before = [path for path in run.glob("checkpoint-*") if path != made]
     shutil.rmtree(made, ignore_errors=True)
     new.rename(made)
-    for number, path in _checkpoints(run):
-        if number < step:
-            shutil.rmtree(path)
+    for path in before:
+        shutil.rmtree(path)
 
 
 def _resume(model: Any, optimiser: torch.optim.Optimizer, output: Path) -> int:
-    """Loads the newest checkpoint; how many steps are done. The curve is cut back to it."""
-    found = _checkpoints(output / "run")
-    if not found:
-        (output / CURVE).unlink(missing_ok=True)
+    """Loads the newest checkpoint; how many steps are done."""
+    path = last_saved(output)
+    if path is None:
         return 0
-    step, path = found[-1]
     try:
         load_model(model, path / _WEIGHTS)
-    except (RuntimeError, OSError, SafetensorError) as error:
+        optimiser.load_state_dict(torch.load(path / _OPTIMISER, weights_only=True))
+    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
         raise InputError(f"The checkpoint {path} isn't of this model. Choose another output folder.") from error
-    optimiser.load_state_dict(torch.load(path / _STATE, weights_only=True)["optimiser"])
-    lines = (output / CURVE).read_text("utf-8").splitlines() if (output / CURVE).exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    (output / CURVE).write_text("".join(f"{line}\n" for line in kept), "utf-8")
-    return step
-
-
-def _checkpoints(run: Path) -> list[tuple[int, Path]]:
-    if not run.is_dir():
-        return []
-    found = [(int(match[1]), path) for path in run.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))]
-    return sorted(found)
+    return saved_step(output)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from napari_ibisagent.training.rl.trl_environment import SpokenEnvironment, Tool
 from napari_ibisagent.training.rl.trl_speech import processor_of, spoken_template
 from napari_ibisagent.training.rl.wire import plain
 from napari_ibisagent.training.sft.loop import Schooling, load_into, merged, prepared, save
-from napari_ibisagent.training.sft.run import RUN, last_saved, saved_step
+from napari_ibisagent.training.sft.run import RUN, check_settings, last_saved, saved_step
 from napari_ibisagent.training.sft.watcher import Tell, watcher
+
+# What a run may be gone on with under other values: it changes nothing that is learned, or only how long.
+_FREE = ("steps", "batch", "save_every", "settings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class TrlRegime:
     steps: int
     exercises: int = 4
     group: int = 8
-    batch: int = 8
+    batch: int = 2
     tokens: int = 8192
     temperature: float = 1.0
     rate: float = 1e-5
@@ -70,12 +73,16 @@ def train_with_trl(
     from transformers.trainer_callback import PrinterCallback
 
     trainer_of = _trainer()
+    if output.resolve() == checkpoint.resolve():
+        raise InputError(f"{output} is the checkpoint that is trained. Choose another output folder.")
     own = checkpoint / PROMPTS
     if not terms.prompts and own.is_file():
         terms = replace(terms, prompts=str(own))
     machine = machine or Machine(dtype="auto" if regime.lora else "float32")
     opened = open_checkpoint(str(checkpoint), machine, terms.max_pixels)
     model = prepared(opened, Schooling(regime.steps, lora=regime.lora, eye=regime.eye, seed=regime.seed))
+    settled = {name: value for name, value in asdict(regime).items() if name not in _FREE}
+    check_settings(output, asdict(terms) | settled | {"checkpoint": str(checkpoint.resolve())})
     last, curve = last_saved(output), Curve(output, saved_step(output))
 
     def both(figures: dict[str, float]) -> None:

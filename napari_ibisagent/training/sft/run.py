@@ -14,9 +14,8 @@ from typing import Any
 from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.io.atomic import atomic_write_bytes
 
-RUN, SETTINGS = "run", "settings.json"
+RUN, SETTINGS, STATE = "run", "settings.json", "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_STATE = "trainer_state.json"
 
 
 def saved_step(output: Path) -> int:
@@ -58,7 +57,7 @@ def _number(path: Path) -> int:
 
 def _is_whole(path: Path) -> bool:
     try:
-        json.loads((path / _STATE).read_text("utf-8"))
+        json.loads((path / STATE).read_text("utf-8"))
     except (OSError, ValueError):
         return False
     return True

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Course:
 class Lessons:
     """What is learned, by which model, and what it is measured on. about: what makes the run what it is.
 
-    trajectories: how many there are, and how many of them are held out.
+    learned: the trajectories that aren't held out. trajectories: how many there are, and how many of them are.
     """
 
     opened: Opened
@@ -71,6 +72,7 @@ class Lessons:
     templates: Templates
     shelf: Shelf
     exam: Exam
+    learned: Sequence[Trajectory]
     trajectories: tuple[int, int]
     about: dict[str, Any]
 
@@ -99,7 +101,7 @@ def gather(folders: Sequence[Path], checkpoint: Path, course: Course, machine: M
     about |= {name: getattr(course, name) for name in ("dialect", "history", "max_pixels", "held_out")}
     return Lessons(
         *(opened, checkpoint, speech.templates, Shelf(learned, _picture, maker)),
-        *(Exam(examined, _trials(held, course), arena), (len(found), len(held)), about),
+        *(Exam(examined, _trials(held, course), arena), learned, (len(found), len(held)), about),
     )
 
 
@@ -119,6 +121,23 @@ def tutor(lessons: Lessons, schooling: Schooling, output: Path, *, tell: Tell = 
     )
     write_templates(output / PROMPTS, lessons.templates)
     return trained
+
+
+def exercises_of(lessons: Lessons) -> list[Callable[[], Exercise]]:
+    """What can be played of the trajectories that aren't held out; each is read when it is called for.
+
+    Raises InputError where there is nothing.
+    """
+
+    def made(trajectory: Trajectory) -> Exercise:
+        found = exercise_of(trajectory, _picture(trajectory))
+        assert found is not None  # told by the same two fields below
+        return found
+
+    playable = [one for one in lessons.learned if one.truth is not None and one.kind != "plain"]
+    if not playable:
+        raise InputError("None of these trajectories says what is true, so none can be played.")
+    return [partial(made, one) for one in playable]
 
 
 def _speech(course: Course, checkpoint: Path) -> Speech:
@@ -144,6 +163,7 @@ def _read(folder: Path) -> Iterator[Trajectory]:
 
 
 def _picture(trajectory: Trajectory) -> Picture:
+    """A trajectory's picture; ``_read`` made its place whole."""
     return picture_of(trajectory, Path())
 
 

@@ -20,20 +20,20 @@ _OTHERWISE = "Give the same options, or choose another folder."
 
 
 def settle(folder: Path, settings: Mapping[str, Any], *, begun: bool) -> None:
-    """Writes the settings of a new folder, or compares them with those that it has. Raises InputError.
+    """Writes the settings of a folder that holds nothing yet, or compares them with its own. Raises InputError.
 
-    settings: of JSON values. begun: whether the folder holds trajectories.
+    settings: of JSON values. begun: whether the folder holds trajectories, or what was left out.
     """
     now = json.loads(json.dumps(dict(settings)))
+    if not begun:  # also where a run ended before its first line: its options may have been wrong
+        _write(folder, {"version": _VERSION, "settings": now, "scans": {}})
+        return
     kept = _read(folder)
-    if kept is None and begun:
+    if kept is None:
         raise InputError(
             f"{folder} holds trajectories without the {SETTINGS} that says how they were made, so it can't be gone on "
             "with. Choose another folder."
         )
-    if kept is None:
-        _write(folder, {"version": _VERSION, "settings": now, "scans": {}})
-        return
     differences = sorted(_differences(kept["settings"], now))
     if differences:
         raise InputError(f"{folder} was made with {'; '.join(differences[:3])}. {_OTHERWISE}")

@@ -147,9 +147,10 @@ def _by_processes(
             waiting.extend(pool.submit(_in_process, unit) for unit in islice(left, processes * _AHEAD))
             while waiting:
                 first = waiting.popleft()
-                while not wait([first], _LOOK).done:
-                    if cancelled():
-                        return
+                while not cancelled() and not wait([first], _LOOK).done:
+                    pass
+                if cancelled():
+                    return
                 yield from first.result()
                 waiting.extend(pool.submit(_in_process, unit) for unit in islice(left, 1))
         finally:
