@@ -78,8 +78,10 @@ def test_a_checkpoint_from_list_to_remove(models: Models, hub: Hub, home: Path, 
     shown = json.loads(models("show", "sam-vit-b", "--json").stdout)
     assert (shown["installed"], shown["commit"], shown["hub"]) == ("yes", hub.commit, "facebook/sam-vit-base")
     found = json.loads(models("list", "--json").stdout)
-    assert [row["name"] for row in found["models"] if row["installed"] == "yes"] == ["sam-vit-b"]
-    assert models("verify").stdout == "sam-vit-b: every file is as it came.\n"
+    assert [row["name"] for row in found["models"] if row["installed"] == "yes"] == ["sam-vit-b", "nano"]
+    assert models("verify").stdout.splitlines() == [
+        f"{name}: every file is as it came." for name in ("sam-vit-b", "nano")
+    ]
 
     archive = tmp_path / "a.tar"
     bundled = models("bundle", "sam-vit-b", "-o", archive)
@@ -158,6 +160,7 @@ def test_pickles_have_to_be_allowed_in_so_many_words(models: Models, home: Path)
         (("fetch", "--from", "nowhere.tar"), 2, "nowhere.tar can't be read as a bundle"),
         (("verify", "sam-vit-b"), 2, "ibisagent models fetch sam-vit-b"),
         (("bundle", "sam-vit-b", "-o", "x.tar"), 2, "sam-vit-b isn't installed"),
+        (("remove", "nano"), 2, "nano comes with this program"),
         (("remove", "sam-vit-b"), 2, "there is nothing to remove"),
     ],
 )

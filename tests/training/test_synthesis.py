@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -386,8 +387,9 @@ def command(manifest, output, processes):
     ]
 
 
-def begin(manifest, output, processes):
-    return subprocess.Popen(
+@contextmanager
+def running(manifest, output, processes):
+    process = subprocess.Popen(
         command(manifest, output, processes),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -395,6 +397,11 @@ def begin(manifest, output, processes):
         env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "NO_COLOR": "1"},
         start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def lines_of(output):
@@ -427,10 +434,14 @@ def alive(number):
 @pytest.fixture(scope="module")
 def unbroken(manifest, tmp_path_factory):
     output = tmp_path_factory.mktemp("unbroken") / "run"
-    process = begin(manifest, output, 1)
-    told, faults = process.communicate(timeout=100)
-    assert process.returncode == 0, told + faults
+    finish(manifest, output)
     return output
+
+
+def finish(manifest, output):
+    with running(manifest, output, 1) as process:
+        told, faults = process.communicate(timeout=100)
+        assert process.returncode == 0, told + faults
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
@@ -438,17 +449,12 @@ def test_killed_at_random_instants_it_comes_to_the_same_end(manifest, unbroken, 
     rng = random.Random(7)
     output = tmp_path / "run"
     kills = 0
-    for attempt in range(12):
-        process = begin(manifest, output, 1 + attempt % 2)
-        if kills < 3:
+    for attempt in range(4):
+        with running(manifest, output, 1 + attempt % 2) as process:
             wait_for_lines(process, output, rng.randint(1, 3))
             time.sleep(rng.random() * 0.05)
-        else:
-            process.wait(100)
-        left = children(process)
-        kills += process.poll() is None
-        process.kill()
-        process.communicate()
+            left = children(process)
+            kills += process.poll() is None
         until = time.monotonic() + 20
         while any(map(alive, left)) and time.monotonic() < until:
             time.sleep(0.02)
@@ -456,9 +462,8 @@ def test_killed_at_random_instants_it_comes_to_the_same_end(manifest, unbroken, 
         written = (output / TRAJECTORIES).read_bytes() if (output / TRAJECTORIES).exists() else b""
         whole = written[: written.rfind(b"\n") + 1]
         assert (unbroken / TRAJECTORIES).read_bytes().startswith(whole), "what was written stays"
-        if process.returncode == 0:
-            break
-    assert process.returncode == 0 and kills >= 2
+    assert kills >= 2
+    finish(manifest, output)
     assert content(output) == content(unbroken)
 
 
@@ -466,18 +471,17 @@ def test_killed_at_random_instants_it_comes_to_the_same_end(manifest, unbroken, 
 def test_ctrl_c_ends_it_with_a_sentence_and_it_goes_on(manifest, unbroken, tmp_path):
     for attempt in range(5):  # a busy machine may hear of it too late
         output = tmp_path / f"run-{attempt}"
-        process = begin(manifest, output, 2)
-        wait_for_lines(process, output, 1)
-        os.killpg(process.pid, signal.SIGINT)
-        told, faults = process.communicate(timeout=60)
+        with running(manifest, output, 2) as process:
+            wait_for_lines(process, output, 1)
+            os.killpg(process.pid, signal.SIGINT)
+            told, faults = process.communicate(timeout=60)
         if lines_of(output) < lines_of(unbroken):
             break
     assert process.returncode == 130, told + faults
     assert "Stopped. What is written is whole" in told and "Traceback" not in told + faults
     assert 0 < lines_of(output) < lines_of(unbroken)
     assert (unbroken / TRAJECTORIES).read_bytes().startswith((output / TRAJECTORIES).read_bytes())
-    process = begin(manifest, output, 1)
-    assert process.communicate(timeout=100) and process.returncode == 0
+    finish(manifest, output)
     assert content(output) == content(unbroken)
 
 
