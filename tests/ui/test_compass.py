@@ -16,6 +16,7 @@ if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QEnterEvent
 from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QWidget
+from window import settled
 
 from napari_ibisagent.core.orientation import patient_point, point_text
 from napari_ibisagent.core.volume import Volume
@@ -134,8 +135,7 @@ def assert_true(viewer, layer, qtbot):
 def point_at(viewer, world, qtbot):
     """Moves the mouse onto a point of the world."""
     canvas = canvas_of(viewer)
-    qtbot.wait(100)  # the sliders below the canvas come and go with the plane, and the canvas grows and shrinks
-    x, y = pixel_of(viewer, world)
+    x, y = settled(lambda: pixel_of(viewer, world), qtbot)
     at = QPointF(x, y)
     QApplication.sendEvent(canvas, QEnterEvent(at, at, QPointF(canvas.mapToGlobal(at.toPoint()))))
     qtbot.mouseMove(canvas, QPoint(5, 5))

@@ -280,14 +280,14 @@ class Window:
         return QPoint(round(across), round(down))
 
     def click(self, x, y):
-        at = self.spot(x, y)
+        at = settled(lambda: self.spot(x, y), self.qtbot)
         self.qtbot.mouseMove(self.canvas, at)
         self.qtbot.mouseClick(self.canvas, LEFT, NO_KEY, at)
         self.shown()
 
     def drag(self, start, end, steps=5):
         """Press at a point, move, release at another; both normalised (x, y)."""
-        a, b = self.spot(*start), self.spot(*end)
+        a, b = settled(lambda: (self.spot(*start), self.spot(*end)), self.qtbot)
         self.qtbot.mouseMove(self.canvas, a)
         self.qtbot.mousePress(self.canvas, LEFT, NO_KEY, a)
         for n in range(1, steps + 1):
@@ -299,6 +299,18 @@ class Window:
     def remove(self, layer):
         """Takes a layer away."""
         self.viewer.layers.remove(layer)
+
+
+def settled(place, qtbot):
+    """A place on the canvas once it stays where it is: sliders and hints come and go, and the canvas with them."""
+    now, same = place(), 0
+    for _ in range(100):
+        qtbot.wait(15)
+        before, now = now, place()
+        same = same + 1 if now == before else 0
+        if same == 3:
+            return now
+    raise AssertionError("The canvas doesn't come to rest.")
 
 
 def open_window(viewer, qtbot, folder, policy=None, tool=None, known=None, size=(1150, 640)):
