@@ -30,7 +30,8 @@ _WEIGHT = {"liver lesion": 2.0, "lung nodule": 2.0, "left kidney": 1.5, "right k
 @dataclass(frozen=True, slots=True)
 class Invented:
     """So many exercises from number ``first`` on, of ``seed``. wrongly_given: the share that begins with the mask of
-    something else."""
+    something else. only: slices that show one of these, which is asked for.
+    """
 
     first: int
     count: int
@@ -52,6 +53,8 @@ class Invented:
         """The exercise of that number."""
         rng = np.random.default_rng([self.seed, number])
         made = make_slice(rng)
+        while self.only and made.structures.keys().isdisjoint(self.only):
+            made = make_slice(rng)
         target = _target(made, self.only, rng)
         truth = made.structures.get(target, np.zeros((SIDE, SIDE), bool))
         kind, prompt = _prompt(target, rng)
