@@ -56,7 +56,7 @@ def figures(played: Sequence[Played]) -> Figures:
         _mean(first),
         _mean(mending),
         fmean(one.episode.outcome in (Outcome.DONE, Outcome.NOT_FOUND) for one in played),
-        1 - sum(one.malformed for one in played) / max(said, 1),
+        sum(s.readable for one in played for s in one.said) / said if said else 1.0,
     )
 
 

@@ -38,21 +38,26 @@ _SHORT = Choice(max_new_tokens=64)
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One answer: what was read, the tokens that were written, and their text."""
+    """One answer: what was read, the tokens that were written, their text, and whether that can be parsed."""
 
     reading: Reading
     tokens: tuple[int, ...]
     text: str
+    readable: bool
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Played:
-    """An episode at its end, with all that the model said. malformed: its last answer couldn't be taken."""
+    """An episode at its end, with all that the model said."""
 
     exercise: Exercise
     episode: Episode
     said: tuple[Said, ...]
-    malformed: bool
+
+    @property
+    def malformed(self) -> bool:
+        """Whether the last answer couldn't be parsed, which ended the episode."""
+        return bool(self.said) and not self.said[-1].readable
 
 
 @dataclass
@@ -122,7 +127,7 @@ class _Player:
             reading = read_messages(read, opened)
         tokens = self._desk.ask(self._number, reading)
         text = text_of(tokens, opened)
-        self.said.append(Said(reading, tokens, text))
+        self.said.append(Said(reading, tokens, text, _readable(text, self.dialect)))
         self._memory.remember(text)
         yield text
 
@@ -189,19 +194,12 @@ class Arena:
                 except StopIteration as end:
                     episode = end.value
                     break
-            malformed = bool(player.said) and not self._readable(player.said[-1].text)
-            if episode.outcome is Outcome.FAILED and not malformed:
+            played = Played(exercise, episode, tuple(player.said))
+            if episode.outcome is Outcome.FAILED and not played.malformed:
                 raise BackendError(episode.reason)
-            return Played(exercise, episode, tuple(player.said), malformed)
+            return played
         finally:
             desk.leave()
-
-    def _readable(self, text: str) -> bool:
-        try:
-            dialect(self.dialect).parse(text)
-        except DialectError:
-            return False
-        return True
 
 
 class _Shared:
@@ -217,6 +215,14 @@ class _Shared:
             if self._opened is None:
                 self._opened = self._open()
             return self._opened.segment(prompts, prior)
+
+
+def _readable(text: str, spoken: str) -> bool:
+    try:
+        dialect(spoken).parse(text)
+    except DialectError:
+        return False
+    return True
 
 
 def flat(exercise: Exercise) -> Volume:

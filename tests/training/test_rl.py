@@ -172,7 +172,7 @@ def test_an_episodes_reward_is_that_of_evaluation(nano):
     arena = Arena(nano, speech(), registry.load("segmenters", "geodesic"))
     config = reward_config("default")
     for one in arena.play([made.exercise(n) for n in range(4)]):
-        earned = loop._earned(one, config, "ibis")
+        earned = loop._earned(one, config)
         assert len(earned) == len(one.said)
         truth = one.exercise.truth
         expected = total(facts(one.episode, truth, [True] * len(one.said)), not truth.any(), config)

@@ -17,7 +17,6 @@ from napari_ibisagent.training.trajectories.form import (
     Source,
     Trajectory,
     TrajectoryStep,
-    ending,
     from_json,
     to_json,
     to_line,
@@ -62,7 +61,7 @@ def test_what_is_stored_is_what_the_module_says():
 def test_what_can_be_asked_of_a_trajectory():
     assert TRAJECTORY.iou == 0.8 and TRAJECTORY.clicks == 1
     assert TRAJECTORY.before(0) is None and TRAJECTORY.before(1) == PackedMask.of(MASK)
-    assert [ending(step.turn) for step in TRAJECTORY.steps] == [False, True]
+    assert [step.turn.terminates for step in TRAJECTORY.steps] == [False, True]
 
 
 def changed(*keys, to):

@@ -35,8 +35,6 @@ HELD_OUT = 1_000_003
 # Slices for practice are drawn from seeds from here on; its episodes end after so many turns.
 PRACTICE, PRACTICE_TOOL, _PRACTICE_STEPS = 2_000_003, "geodesic", 6
 _WRONGLY_GIVEN = 0.15
-# The longest answer that it was taught takes 40 tokens.
-TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,9 @@ def write_trajectories(
 ) -> list[Trajectory]:
     """Makes what the folder lacks; returns all of it."""
     stories: Mapping[str, float] = REFLECTION if curriculum.reflection else STRAIGHT
-    recipe = Recipe(most=5, gain=0.01, near=0.2, late=0.1, slips=0.3, decimals=2, stories=stories, brief=True)
+    recipe = Recipe(
+        most=5, gain=0.01, near=0.2, late=0.1, slips=0.3, decimals=2, stories=stories, brief=True, varied=False
+    )
     order = Order(recipe, Filters(steps=8, iou=0.6), curriculum.tool, seed=curriculum.seed)
     with Folder(folder) as opened:
         portions = units(curriculum.exercises, curriculum.seed)

@@ -21,8 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
-from napari_ibisagent.core.dialects import dialect
-from napari_ibisagent.core.errors import DialectError, InputError
+from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.evaluation.rewards import PARTS, RewardConfig, rewards
 from napari_ibisagent.evaluation.turn_facts import facts
 from napari_ibisagent.policies.qwen_vl.loading import Opened
@@ -111,7 +110,7 @@ def reinforce(
         for group in optimiser.param_groups:
             group["lr"] = regime.rate * min(1.0, (step + 1) / max(regime.warm_up, 1))
         played = _play(playing, exercise, step, regime)
-        earned = [_earned(one, reward, arena.dialect) for one in played]
+        earned = [_earned(one, reward) for one in played]
         lessons = _lessons(played, earned, regime)
         moved = _learn(model, optimiser, learned, lessons, opened, positions, regime)
         entry = {"step": step + 1, "reward": fmean(sum(turns) for turns in earned), "turns": len(lessons)}
@@ -136,19 +135,10 @@ def _play(arena: Arena, exercise: Callable[[int], Exercise], step: int, regime: 
     return arena.play([one for one in chosen for _ in range(regime.group)], seed=regime.seed * 1_000_003 + step)
 
 
-def _earned(played: Played, reward: RewardConfig, spoken: str) -> tuple[float, ...]:
+def _earned(played: Played, reward: RewardConfig) -> tuple[float, ...]:
     """The reward of each turn. The same function as the metric's: see ``evaluation``."""
-    parse = dialect(spoken).parse
-    readable = []
-    for said in played.said:
-        try:
-            parse(said.text)
-        except DialectError:
-            readable.append(False)
-        else:
-            readable.append(True)
     truth = played.exercise.truth
-    turns = facts(played.episode, truth, readable, silent=reward.silent)
+    turns = facts(played.episode, truth, [said.readable for said in played.said], silent=reward.silent)
     return rewards(turns, not truth.any(), reward)
 
 

@@ -13,6 +13,7 @@ none of a batch has one (``split_pixel_values_by_grid`` is given lists).
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,7 +33,7 @@ ANSWER, TEXT = "answer", "text"
 _OVER = "The episode is over."
 
 
-class _Environment:
+class _Environment(ABC):
     """What both kinds share: an episode at a time; TRL resets an environment and uses it again."""
 
     def __init__(self, terms: Terms) -> None:
@@ -79,9 +80,9 @@ class _Environment:
     def _config(self) -> RewardConfig:
         return self._terms.config
 
+    @abstractmethod
     def _left(self, completion: Sequence[dict[str, Any]]) -> Sequence[str]:
         """The answers of a completion that no tool was called for."""
-        raise NotImplementedError
 
 
 class SpokenEnvironment(_Environment):

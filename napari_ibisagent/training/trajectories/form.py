@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_ibisagent.core import coco_rle
-from napari_ibisagent.core.actions import Terminate, Turn
+from napari_ibisagent.core.actions import Turn
 from napari_ibisagent.core.dialects import ibis
 from napari_ibisagent.core.errors import DialectError, InputError
 from napari_ibisagent.core.packed import PackedMask
@@ -178,8 +178,3 @@ def _step(values: Any, shape: tuple[int, int], what: str) -> TrajectoryStep:
         return TrajectoryStep(
             turn, _unpacked(values["mask"], shape), None if iou is None else float(iou), flag(values["learn"])
         )
-
-
-def ending(turn: Turn) -> bool:
-    """Whether a turn ends the episode."""
-    return any(isinstance(action, Terminate) for action in turn.actions)

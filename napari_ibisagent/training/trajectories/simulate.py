@@ -41,8 +41,8 @@ class Recipe:
     ``enough`` on the expert stops rather than make a click that gains less than so much. near: the share of clicks that
     lie near the error's centre instead of on it. late: the share of corrections that mend the smaller error first.
     slips: the share of clicks that go astray; they are flagged, and what follows mends them. decimals: how finely a
-    click is placed. stories: how often each is told. brief: few words, and the same ones for the same thing, for
-    small models.
+    click is placed. stories: how often each is told. brief: thoughts of few words, for small models. varied: not always
+    the same words for the same thing.
     """
 
     goal: float = 0.9
@@ -55,6 +55,7 @@ class Recipe:
     decimals: int = 4
     stories: Mapping[str, float] = field(default_factory=lambda: STRAIGHT)
     brief: bool = False
+    varied: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class _Play:
     @property
     def wording(self) -> Generator:
         """What words are drawn with."""
-        return np.random.default_rng(0) if self._recipe.brief else self.rng
+        return self.rng if self._recipe.varied else np.random.default_rng(0)
 
     def _thought(self, kind: Kind, click: Click | None) -> str:
         exercise = self._exercise
