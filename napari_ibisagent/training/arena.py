@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
@@ -116,13 +116,12 @@ class _Player:
         self.dialect = arena.dialect
         self.manner = Manner(arena.overlay, arena.repairs)
         self.said: list[Said] = []
-        self._memory = Memory(dialect(arena.dialect).parse, arena.speech.render)
-        self._speech = replace(arena.speech, render=self._memory.render)
+        self._memory = Memory(dialect(arena.dialect).parse, arena.speech)
 
     def act(self, situation: Situation) -> Iterator[str]:
         """The whole answer at once."""
         opened = self._arena.opened
-        read = messages(situation.episode, situation.look, self._speech, situation.mistake)
+        read = messages(situation.episode, situation.look, self._memory.speech(), situation.mistake)
         with self._desk.reading:
             reading = read_messages(read, opened)
         tokens = self._desk.ask(self._number, reading)

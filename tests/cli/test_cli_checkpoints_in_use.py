@@ -125,4 +125,4 @@ def test_a_checkpoint_may_bring_its_own_prompts(home, tmp_path, monkeypatch):
         registry.load("policies", "ibisagent-7b", device="cpu")
     (home / "agent" / "own.toml").write_text('system = "Find it."', "utf-8")
     agent = registry.load("policies", "ibisagent-7b", device="cpu", folder=str(home / "agent"))
-    assert agent._speech.templates.system == "Find it."
+    assert agent.speech.templates.system == "Find it."

@@ -364,7 +364,7 @@ def test_a_whole_episode_of_a_model_that_has_learned_it(tmp_path, short, history
 
         def act(self, situation):
             answer = STOP if situation.episode.steps else TEXT
-            read = messages(situation.episode, situation.look, agent._speech, situation.mistake)
+            read = messages(situation.episode, situation.look, agent.speech, situation.mistake)
             lessons.append((read_messages(read, agent.opened), answer))
             yield answer
 

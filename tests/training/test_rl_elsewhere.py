@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from trajectory_strategies import TURN
@@ -87,11 +87,10 @@ class Listener:
     def __init__(self, texts, history, repairs):
         self.manner = Manner(repairs=repairs)
         self.left, self.read = list(texts), []
-        self._memory = Memory(dialect("ibis").parse, dialect("ibis").render)
-        self._speech = replace(speech(history), render=self._memory.render)
+        self._memory = Memory(dialect("ibis").parse, speech(history))
 
     def act(self, situation):
-        self.read.append(messages(situation.episode, situation.look, self._speech, situation.mistake))
+        self.read.append(messages(situation.episode, situation.look, self._memory.speech(), situation.mistake))
         if not self.left:
             raise EOFError
         text = self.left.pop(0)
@@ -158,6 +157,7 @@ def test_the_driver_plays_what_the_runner_plays(texts, history, repairs, number,
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(ANSWERS, min_size=1, max_size=6))
+@example(["<action>Negative Point (0, 0)</action>", "<action>Negative Point (0, 0)</action><answer></answer>"])
 def test_without_repairs_the_messages_only_grow(texts):
     play = driver()
     before = play.begin(exercise())

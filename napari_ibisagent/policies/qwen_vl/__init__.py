@@ -7,7 +7,6 @@ what it has read already. Nothing here needs torchvision, and heavy imports wait
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,9 +29,8 @@ class QwenPolicy:
 
     def __init__(self, opened: Opened, spoken: str, speech: Speech, manner: Manner, choice: Choice, name: str) -> None:
         self.name, self.dialect, self.manner = name, spoken, manner
-        self.opened = opened
-        self._memory = Memory(dialect_of(spoken).parse, speech.render)
-        self._speech = replace(speech, render=self._memory.render)
+        self.opened, self.speech = opened, speech
+        self._memory = Memory(dialect_of(spoken).parse, speech)
         self._choice = choice
         self.reader = Reader(opened)
 
@@ -40,7 +38,7 @@ class QwenPolicy:
         """The model's answer, some letters at a time. Raises BackendError."""
         if not situation.episode.steps:
             self._memory.clear()
-        read = messages(situation.episode, situation.look, self._speech, situation.mistake)
+        read = messages(situation.episode, situation.look, self._memory.speech(), situation.mistake)
         pieces = []
         for piece in self.reader.answer(read_messages(read, self.opened), self._choice, len(situation.episode.steps)):
             pieces.append(piece)

@@ -62,8 +62,7 @@ class Driver:
     ) -> None:
         self._tool, self._dialect, self._limits = tool, dialect_name, limits
         self._manner = Manner() if manner is None else manner
-        self._memory = Memory(dialect(dialect_name).parse, speech.render)
-        self._speech = replace(speech, render=self._memory.render)
+        self._memory = Memory(dialect(dialect_name).parse, speech)
         self._playing: _Playing | None = None
 
     @property
@@ -145,7 +144,7 @@ class Driver:
         return Feedback(read, taken, at.episode.outcome)
 
     def _read(self, situation: Situation) -> tuple[Message, ...]:
-        return messages(situation.episode, situation.look, self._speech, situation.mistake)
+        return messages(situation.episode, situation.look, self._memory.speech(), situation.mistake)
 
 
 class _Playing:

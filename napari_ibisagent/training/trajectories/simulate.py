@@ -31,6 +31,8 @@ STRAIGHT: Mapping[str, float] = {DIRECT: 1.0}
 REFLECTION: Mapping[str, float] = {DIRECT: 0.7, SELF_CORRECTION: 0.15, INCONSISTENT: 0.15}
 # Below this IoU a mask has nothing of its target; up to the other one it is more of something else.
 _NOTHING, _HALF = 0.1, 0.5
+# Of a pixel: decimals that are coarser than this favour some pixels.
+_COARSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class _Play:
         self._exercise, self._recipe = exercise, recipe
         self._mask: Mask = np.zeros(exercise.view.shape, bool)
         self._prompts: tuple[PromptAction, ...] = ()
+        self._aims: set[Click] = set()
         self._strayed = 0
 
     def through(self, opened: OpenedView, plan: Plan) -> None:
@@ -139,15 +142,16 @@ class _Play:
         wrong_at = plan.wrong_at
         while True:
             overlap = iou(self._mask, exercise.truth)
-            click = self._click()
-            over = click is None or overlap >= recipe.goal or len(self._prompts) >= recipe.most
-            over = over or click in self._prompts  # the tool won't do more about that place
+            aim = self._aim()
+            over = aim is None or overlap >= recipe.goal or len(self._prompts) >= recipe.most
+            over = over or aim in self._aims  # the tool won't do more about that place
             if wrong_at is not None and (over or len(self._prompts) >= wrong_at):
                 wrong_at = None
                 self._wrong_turn(opened)
                 continue
-            if over or click is None:
+            if over or aim is None:
                 break
+            click = self._placed(aim)
             mask = opened.segment((*self._prompts, click), None).mask
             if iou(mask, exercise.truth) < overlap + recipe.gain and overlap >= recipe.enough:
                 break
@@ -156,6 +160,7 @@ class _Play:
             if astray is None:
                 self._tell(kind, (click,), mask, click)
                 self._prompts = (*self._prompts, click)
+                self._aims.add(aim)
             else:
                 self._strays(opened, kind, astray, overlap)
         if self._mask.any():
@@ -205,7 +210,7 @@ class _Play:
         spot = deepest(self._other() & ~self._exercise.truth & ~before)
         if spot is None:
             return
-        click = self._placed(*self._exercise.view.point_of(spot[0], spot[1]), True)
+        click = self._placed(Click(*self._exercise.view.point_of(spot[0], spot[1]), True))
         mask = opened.segment((*self._prompts, click), None).mask
         if iou(mask, self._exercise.truth) > max(iou(before, self._exercise.truth), _HALF):
             return
@@ -221,8 +226,8 @@ class _Play:
         names = sorted(self._exercise.wrong)
         return self._exercise.wrong[names[int(self.rng.integers(len(names)))]]
 
-    def _click(self) -> Click | None:
-        """The expert's next click; None where nothing is left to mend."""
+    def _aim(self) -> Click | None:
+        """Where the expert clicks next; None where nothing is left to mend."""
         recipe, goal = self._recipe, self._exercise.truth
         late, near = self.rng.random(2) < (recipe.late, recipe.near)
         missed, spilled = error_regions(self._mask, goal)
@@ -236,8 +241,8 @@ class _Play:
             depth = inner_distance(missed if centre.positive else spilled)
             rows, columns = np.nonzero(depth >= 0.5 * depth.max())
             n = int(self.rng.integers(len(rows)))
-            return self._placed(*self._exercise.view.point_of(int(rows[n]), int(columns[n])), centre.positive)
-        return self._placed(centre.x, centre.y, centre.positive)
+            return Click(*self._exercise.view.point_of(int(rows[n]), int(columns[n])), centre.positive)
+        return centre
 
     def _astray(self, click: Click) -> Click | None:
         """A click that goes astray from where it should be, or None: this one doesn't."""
@@ -247,8 +252,17 @@ class _Play:
         extent = np.sqrt(np.count_nonzero(self._exercise.truth)) / max(self._exercise.view.shape)
         dx, dy = self.rng.normal(0, 0.4 * extent + 0.01, 2)
         x, y = (float(np.clip(v, 0.0, 1.0)) for v in (click.x + dx, click.y + dy))
-        return self._placed(x, y, click.positive)
+        return self._placed(Click(x, y, click.positive))
 
-    def _placed(self, x: float, y: float, positive: bool) -> Click:
-        places = self._recipe.decimals
-        return Click(round(x, places), round(y, places), positive)
+    def _placed(self, aim: Click) -> Click:
+        """The click in as many decimals as the recipe has.
+
+        Where they are about as coarse as the pixels, some numbers stand for two pixels and others for one, and a model
+        would learn to prefer the former. So the click lies anywhere in its pixel before it is rounded.
+        """
+        places, (rows, columns) = self._recipe.decimals, self._exercise.view.shape
+        x, y = aim.x, aim.y
+        if 10.0**-places * max(rows, columns) > _COARSE:
+            dx, dy = self.rng.uniform(-0.5, 0.5, 2)
+            x, y = (float(np.clip(v, 0.0, 1.0)) for v in (x + dx / columns, y + dy / rows))
+        return Click(round(x, places), round(y, places), aim.positive)
