@@ -246,3 +246,31 @@ def test_the_opened_view_is_used_where_there_is_one():
     tool = Stubborn(LIVER)
     simulate(told(LIVER), tool, Recipe(), Plan(), lambda view: tool)
     assert tool.opened == 0
+
+
+def test_clicks_of_few_decimals_favour_no_pixel():
+    """112 pixels a side fall on 101 numbers: rounded alone, every eighth would stand for two pixels."""
+
+    class Nothing:
+        name = "nothing"
+
+        def open(self, view):
+            return self
+
+        def segment(self, prompts, prior):
+            return Segmentation(np.zeros((112, 112), bool), 0.0)
+
+    recipe = Recipe(most=1, decimals=2)
+    counts = np.zeros(101, int)
+    for column in range(5, 107):
+        truth = np.zeros((112, 112), bool)
+        truth[50:53, column - 1 : column + 2] = True
+        view = View(np.zeros((112, 112), np.uint8), Plane.AXIAL, 0, (112, 112), None)
+        one = Exercise("stripe", view, truth, "stripe", "segment the stripe")
+        for seed in range(20):
+            step = simulate(one, Nothing(), recipe, Plan(seed=seed)).steps[0]
+            (click,) = step.turn.prompts
+            assert abs(click.x * 112 - 0.5 - column) <= 1.2
+            counts[round(click.x * 100)] += 1
+    inner = counts[6:94]
+    assert inner.min() > 10 and inner.max() < 36
