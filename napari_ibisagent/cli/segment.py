@@ -257,12 +257,12 @@ def _perform(
     """Plays the episode; returns what came of it, its record, and where its journal lies."""
     from napari_ibisagent.agent.job import perform
     from napari_ibisagent.agent.recorder import Recorder
-    from napari_ibisagent.core.protocols import manner_of
+    from napari_ibisagent.core.protocols import notice_of
     from napari_ibisagent.core.session import Consented, Opened
     from napari_ibisagent.io.scanref import scan_ref
 
     job = _job(request, volume, truth, given)
-    if (notice := manner_of(job.policy).notice) and out is not None:
+    if (notice := notice_of(job.policy, job.segmenter)) and out is not None:
         out.print(f"notice: {notice}", style="yellow", markup=False)
     pixel = None if not volume.has_spacing else _pixel_mm2(volume, request.plane)
 

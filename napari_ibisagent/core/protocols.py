@@ -46,7 +46,10 @@ class OpenedView(Protocol):
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """A tool that turns clicks and a prior mask on one view into a mask and a score."""
+    """A tool that turns clicks and a prior mask on one view into a mask and a score.
+
+    It may have a ``notice: str`` as well: what the user has to know before it is asked.
+    """
 
     name: str
 
@@ -109,6 +112,12 @@ def manner_of(policy: Policy) -> Manner:
     """How a policy wants to be played; as any where it doesn't say."""
     manner = getattr(policy, "manner", None)
     return manner if isinstance(manner, Manner) else Manner()
+
+
+def notice_of(policy: Policy, segmenter: Segmenter) -> str:
+    """What the user has to know before these two are asked; empty: nothing."""
+    told = (manner_of(policy).notice, str(getattr(segmenter, "notice", "")))
+    return " ".join(sentence for sentence in told if sentence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ that can be broken off, retries that end, and a sentence for each way in which a
 from __future__ import annotations
 
 import base64
-import ipaddress
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from napari_ibisagent.core.dialects.conversation import Message
 from napari_ibisagent.core.errors import BackendError, InputError
+from napari_ibisagent.io.hosts import is_here
 from napari_ibisagent.io.shown import fitted, png
 
 # While nothing comes, so often may the one who waits think again, in seconds.
@@ -44,31 +44,6 @@ class Server:
     def host(self) -> str:
         """The host's name or address."""
         return urlsplit(self.url).hostname or ""
-
-
-def check_url(url: str, *, allow_remote_host: bool) -> str:
-    """The address without its last slash. Raises InputError where it is none, or another machine's without leave."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url!r} is no address of a server. Write one such as http://localhost:8000/v1.")
-    if parts.username or parts.password:
-        raise InputError("The address holds a name or a password. Take it out; a key comes from the environment.")
-    if not (is_here(parts.hostname) or allow_remote_host):
-        raise InputError(
-            f"{parts.hostname} isn't this machine, and the scan's pictures and your words would be sent there. "
-            "If you want that, say so: allow_remote_host=true."
-        )
-    return parts._replace(query="", fragment="").geturl().rstrip("/")
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine by its very name; what a name server says is not asked."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def stream(

@@ -15,11 +15,12 @@ from napari_ibisagent.core.dialects import dialect as dialect_of
 from napari_ibisagent.core.dialects.conversation import Speech, messages
 from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.core.protocols import Manner, Situation
-from napari_ibisagent.io.chat import Server, check_url, is_here, served_model, stream
+from napari_ibisagent.io.chat import Server, served_model, stream
+from napari_ibisagent.io.hosts import check_url, is_here
+from napari_ibisagent.io.keys import key_for
 from napari_ibisagent.io.prompts import read_templates
 
 _URL, _MODEL, _KEY, _REMOTE = (f"IBISAGENT_SERVER_{name}" for name in ("URL", "MODEL", "KEY", "ALLOW_REMOTE_HOST"))
-_KEYRING = "napari-ibisagent"
 
 
 class ServedPolicy:
@@ -75,7 +76,7 @@ def build(
     allowed = os.environ.get(_REMOTE, "") in ("1", "true", "yes") if allow_remote_host is None else allow_remote_host
     spoken = dialect_of(dialect)
     checked = check_url(address, allow_remote_host=allowed)
-    server = Server(checked, _key(checked), stall_s=stall_s, retries=retries, most_pixels=max_pixels)
+    server = Server(checked, key_for(checked, _KEY), stall_s=stall_s, retries=retries, most_pixels=max_pixels)
     notice = "" if is_here(server.host) else f"The scan's pictures and your words are sent to {server.host}."
     settings = {"max_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     extra = {"structured_outputs": {"regex": spoken.grammar}} if structured else {}
@@ -89,18 +90,3 @@ def available() -> str | None:
     if find_spec("openai") is None:
         return "needs the package openai: pip install 'napari-ibisagent[remote]'"
     return None if os.environ.get(_URL) else f"needs a server: set {_URL}, for example to http://localhost:8000/v1"
-
-
-def _key(url: str) -> str:
-    """The key for a server: from the environment, else from the system's keyring by its address, else none."""
-    if key := os.environ.get(_KEY, ""):
-        return key
-    if find_spec("keyring") is None:
-        return ""
-    import keyring
-    from keyring.errors import KeyringError
-
-    try:
-        return keyring.get_password(_KEYRING, url) or ""
-    except KeyringError:
-        return ""  # no keyring on this machine: most servers of one's own want no key

@@ -30,11 +30,11 @@ _SPREAD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
 
 def picture_of(view: View) -> Picture:
     """The view as RGB (H, W, 3) uint8: the picture that a policy sees where nobody chose a window."""
-    image = _shown(view.image)
+    image = shown(view.image)
     return grey_picture(image, default_window(image, view.modality))
 
 
-def _shown(image: NDArray[Any]) -> NDArray[Any]:
+def shown(image: NDArray[Any]) -> NDArray[Any]:
     """A picture that can be windowed: finite, and numbers rather than truth values."""
     if image.dtype == bool:
         return image.astype(np.uint8) * 255

@@ -14,7 +14,7 @@ from napari_ibisagent import registry
 from napari_ibisagent.agent import plays
 from napari_ibisagent.agent.stop import Limits
 from napari_ibisagent.core.episode import Episode, Located
-from napari_ibisagent.core.protocols import manner_of
+from napari_ibisagent.core.protocols import notice_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.ui.backends import Backends
 from napari_ibisagent.ui.bridge import Bridge, MakePlay
@@ -27,7 +27,7 @@ class Player(QObject):  # type: ignore[misc]
     happened = Signal(object)  # an event
     thinking = Signal(str)  # a further piece of the agent's thought
     silent = Signal()  # the thought is over
-    noticed = Signal(str)  # what has to be known of the policy, once it is loaded
+    noticed = Signal(str)  # what has to be known of policy and tool, once they are loaded
     ended = Signal(str, bool)  # "" in order, else the sentence of an error; whether the agent goes on after it
 
     def __init__(self, volume: Volume, backends: Backends, lock: threading.Lock, parent: QObject | None = None) -> None:
@@ -101,7 +101,7 @@ class Player(QObject):  # type: ignore[misc]
         return self._studio[1]
 
     def _happened(self, event: Any) -> None:
-        notice = "" if self._studio is None else manner_of(self._studio[1].policy).notice
+        notice = "" if self._studio is None else notice_of(self._studio[1].policy, self._studio[1].tool)
         if notice != self._noticed:
             self._noticed = notice
             self.noticed.emit(notice)

@@ -19,7 +19,7 @@ from napari_ibisagent.core.masks import dice
 from napari_ibisagent.core.protocols import Situation
 from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.core.volume import Volume
-from napari_ibisagent.io.chat import check_url, is_here
+from napari_ibisagent.io.hosts import check_url, is_here
 from napari_ibisagent.segmenters import geodesic
 
 pytest.importorskip("openai", reason="the extra remote is not installed")

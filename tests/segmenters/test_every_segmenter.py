@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nninteractive_server import tool_server
 
 from napari_ibisagent import registry
 from napari_ibisagent.core.actions import Box, Click
@@ -27,6 +28,14 @@ def views():
         View((grey * 5 - 500).astype(np.int16), Plane.CORONAL, 3, (96, 80), 1.0, "CT"),
         View(np.zeros((33, 70), np.float32), Plane.AXIAL, 0, (33, 70), None),
     ]
+
+
+@pytest.fixture(autouse=True)
+def a_server(monkeypatch):
+    """For the tool that asks one."""
+    with tool_server() as server:
+        monkeypatch.setenv("IBISAGENT_NNINTERACTIVE_SERVER", server.url)
+        yield
 
 
 def loaded(name):

@@ -16,7 +16,9 @@ from napari_ibisagent.core.dialects.conversation import Message
 from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.core.knowledge import Structure
 from napari_ibisagent.core.knowledge.lexicon import lexicon_of
-from napari_ibisagent.io.chat import Server, check_url, served_model, stream
+from napari_ibisagent.io.chat import Server, served_model, stream
+from napari_ibisagent.io.hosts import check_url
+from napari_ibisagent.io.keys import key_for
 from napari_ibisagent.training.trajectories.form import Trajectory, TrajectoryStep
 
 # What answers messages with a text.
@@ -114,15 +116,15 @@ def served(
     """A teacher behind a chat-completions server, found and guarded as the policy ``openai_compatible`` is.
 
     url, model, allow_remote_host: else from the environment (IBISAGENT_SERVER_URL, _MODEL, _ALLOW_REMOTE_HOST); the key
-    comes from IBISAGENT_SERVER_KEY. Raises InputError for an address that is none, or another machine's without leave;
-    what is returned raises BackendError where the server fails.
+    comes from IBISAGENT_SERVER_KEY or the keyring. Raises InputError for an address that is none, or another machine's
+    without leave; what is returned raises BackendError where the server fails.
     """
     address = url or os.environ.get("IBISAGENT_SERVER_URL", "")
     if not address:
         raise InputError("Which server? Give url=http://localhost:8000/v1, or set IBISAGENT_SERVER_URL.")
     by_word = os.environ.get("IBISAGENT_SERVER_ALLOW_REMOTE_HOST", "") in ("1", "true", "yes")
     checked = check_url(address, allow_remote_host=by_word if allow_remote_host is None else allow_remote_host)
-    server = Server(checked, os.environ.get("IBISAGENT_SERVER_KEY", ""), stall_s=stall_s, retries=retries)
+    server = Server(checked, key_for(checked, "IBISAGENT_SERVER_KEY"), stall_s=stall_s, retries=retries)
     names = [name] if (name := model or os.environ.get("IBISAGENT_SERVER_MODEL", "")) else []
     settings = {"max_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
 
