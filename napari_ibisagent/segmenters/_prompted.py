@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from napari_ibisagent.core.actions import Click, PromptAction
-from napari_ibisagent.core.errors import BackendError, GridError
+from napari_ibisagent.core.errors import BackendError
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.overlay import Picture
 from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.view import View
 from napari_ibisagent.segmenters._embeddings import ByteCache, content_key
 from napari_ibisagent.segmenters._preprocess import Pixels, picture_of
+from napari_ibisagent.segmenters._prior import check_prior
 from napari_ibisagent.segmenters._sam_logits import logits_of_mask, mask_of_logits
 from napari_ibisagent.segmenters._sam_prompts import Frame, MaskChoice, PromptArrays, best, honoured, prompt_arrays
 from napari_ibisagent.segmenters._torch_runs import Run, translated
@@ -167,11 +168,7 @@ class OpenedPrompted:
 
         Without a prompt the prior mask stays as it is. Raises BackendError, and GridError for a prior of another shape.
         """
-        if prior is not None and prior.shape != self._view.shape:
-            raise GridError(
-                f"The mask to begin with has {prior.shape} pixels and the view {self._view.shape}. "
-                "Give a mask of this very view."
-            )
+        check_prior(prior, self._view)
         if not prompts:
             return Segmentation(np.zeros(self._view.shape, bool) if prior is None else prior.copy(), 0.0)
         answer = self._answered(tuple(prompts), prior if prior is not None and prior.any() else None)

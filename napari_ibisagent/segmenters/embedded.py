@@ -36,6 +36,7 @@ from napari_ibisagent.segmenters._encoding import (
     picture_channels,
     unlikeness,
 )
+from napari_ibisagent.segmenters._prior import check_prior
 
 WEIGHTS = "clicknet/clicknet.onnx"
 
@@ -94,8 +95,10 @@ class OpenedEmbedded:
     def segment(self, prompts: Sequence[PromptAction], prior: Mask | None) -> Segmentation:
         """A mask (H, W) from all prompts in order and the prior one; see ``OpenedView``. The score is the IoU foretold.
 
-        What the first prompts led to is remembered, so that one more click costs one look.
+        What the first prompts led to is remembered, so that one more click costs one look. Raises GridError for a prior
+        of another shape.
         """
+        check_prior(prior, self._view)
         if not prompts:
             empty = np.zeros(self._view.shape, bool)
             return Segmentation(empty if prior is None else prior.copy(), 0.0)

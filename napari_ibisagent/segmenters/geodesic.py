@@ -22,6 +22,7 @@ from napari_ibisagent.core.actions import Box, Click, PromptAction
 from napari_ibisagent.core.masks import Mask, bounding_box
 from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.view import View
+from napari_ibisagent.segmenters._prior import check_prior
 from napari_ibisagent.segmenters._regions import (
     BACKGROUND,
     Field,
@@ -95,8 +96,10 @@ class OpenedGeodesic:
 
         A box is the place to work in: its middle is the first click where no positive click came before.
         The score is a rough estimate of the IoU from what the mask looks like: see ``_SCORE_WEIGHTS``.
-        What the first prompts led to is remembered, so that one more click costs one correction.
+        What the first prompts led to is remembered, so that one more click costs one correction. Raises GridError for a
+        prior of another shape.
         """
+        check_prior(prior, self._view)
         start = self._work_mask(prior)
         key = b"" if prior is None else np.packbits(prior).tobytes()
         state = _Clicked(start)

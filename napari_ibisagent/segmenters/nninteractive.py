@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ibisagent.core.actions import Box, Click, PromptAction
-from napari_ibisagent.core.errors import BackendError, GridError, InputError
+from napari_ibisagent.core.errors import BackendError, InputError
 from napari_ibisagent.core.masks import Mask, bounding_box
 from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.view import View
 from napari_ibisagent.segmenters._embeddings import content_key
 from napari_ibisagent.segmenters._nninteractive_sessions import GoneError, Session, Source, on_this_machine, served
 from napari_ibisagent.segmenters._preprocess import shown
+from napari_ibisagent.segmenters._prior import check_prior
 from napari_ibisagent.segmenters._sam_prompts import honoured
 
 _SERVER, _REMOTE = "IBISAGENT_NNINTERACTIVE_SERVER", "IBISAGENT_NNINTERACTIVE_ALLOW_REMOTE_HOST"
@@ -130,10 +131,7 @@ class OpenedNnInteractive:
         Without a prompt the prior mask stays as it is. Raises BackendError, and GridError for a prior of another shape.
         """
         shape = self._view.shape
-        if prior is not None and prior.shape != shape:
-            raise GridError(
-                f"The mask to begin with has {prior.shape} pixels and the view {shape}. Give a mask of this very view."
-            )
+        check_prior(prior, self._view)
         before = np.zeros(shape, bool) if prior is None else prior.copy()
         if not prompts:
             return Segmentation(before, 0.0)

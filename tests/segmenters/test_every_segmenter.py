@@ -7,13 +7,19 @@ import pytest
 from nninteractive_server import tool_server
 
 from napari_ibisagent import registry
+from napari_ibisagent.agent.runner import Stage, run
 from napari_ibisagent.core.actions import Box, Click
-from napari_ibisagent.core.errors import BackendError, InputError, UnknownNameError
+from napari_ibisagent.core.episode import Outcome, Prompted, advance, begin
+from napari_ibisagent.core.errors import GridError, InputError, UnknownNameError
 from napari_ibisagent.core.protocols import OpenedView, Segmenter
 from napari_ibisagent.core.view import Plane, View, view_of
 from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.policies import scripted
 
 NAMES = registry.names("segmenters")
+HIT = "<think>There.</think><action>Positive Point (0.5000, 0.5200)</action>"
+OUT = "<action>Negative Point (0.0500, 0.0500)</action>"
+STOP = "<think>Good.</think><action>Terminate</action><answer>it</answer>"
 
 
 def views():
@@ -30,19 +36,55 @@ def views():
     ]
 
 
-@pytest.fixture(autouse=True)
-def a_server(monkeypatch):
-    """For the tool that asks one."""
-    with tool_server() as server:
-        monkeypatch.setenv("IBISAGENT_NNINTERACTIVE_SERVER", server.url)
-        yield
+@pytest.fixture
+def make(request, tmp_path_factory):
+    """``make(name)``: a new tool of that name, with what it needs: tiny weights of the real classes, or a server."""
 
-
-def loaded(name):
-    try:
+    def made(name):
+        if name in ("sam", "sam2"):
+            pytest.importorskip("transformers", reason="the extra models is not installed")
+            return registry.load("segmenters", name, folder=str(request.getfixturevalue(f"{name}_folder")))
+        if name == "nninteractive":
+            pytest.importorskip("nnInteractive", reason="the extra nninteractive is not installed")
+            return registry.load("segmenters", name, server=request.getfixturevalue("server").url)
         return registry.load("segmenters", name)
-    except (BackendError, InputError) as error:
-        pytest.skip(f"{name} can't run here: {error}")
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def sam_folder(tmp_path_factory):
+    from tiny_sam import write_sam
+
+    folder = tmp_path_factory.mktemp("tiny") / "sam"
+    write_sam(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sam2_folder(tmp_path_factory):
+    from tiny_sam import write_sam2
+
+    folder = tmp_path_factory.mktemp("tiny") / "sam2"
+    write_sam2(folder)
+    return folder
+
+
+@pytest.fixture
+def server():
+    with tool_server() as found:
+        yield found
+
+
+def played(tool, *turns, cancelled=lambda: False):
+    """An episode with these turns."""
+    view = views()[0]
+    volume = Volume.from_picture(view.image, name="disc")
+    episode = begin(Prompted("the disc", Plane.AXIAL, 0, view.shape))
+    stage = Stage(volume, view, scripted.build(turns), tool.open(view))
+    for event in run(episode, stage, cancelled=cancelled):
+        episode = advance(episode, event)
+    return episode
 
 
 def test_there_is_a_tool_without_any_weights():
@@ -54,14 +96,9 @@ def test_an_unknown_tool_lists_the_known_ones():
         registry.load("segmenters", "scalpel")
 
 
-def test_an_option_that_a_tool_does_not_take_is_refused():
-    with pytest.raises(InputError, match="embedded has no option sharpness"):
-        registry.load("segmenters", "embedded", sharpness=3)
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_a_tool_keeps_its_promises(name):
-    tool = loaded(name)
+def test_a_tool_keeps_its_promises(name, make):
+    tool = make(name)
     assert isinstance(tool, Segmenter) and tool.name == name
     prompts = [Click(0.5, 0.52, True), Click(0.05, 0.05, False), Click(0.9, 0.9, True), Click(0.9, 0.9, False)]
     for view in views():
@@ -83,3 +120,25 @@ def test_a_tool_keeps_its_promises(name):
         boxed = opened.segment([Box(0.2, 0.2, 0.8, 0.8)], None)
         assert boxed.mask.shape == view.shape and boxed.mask.any()
         assert np.array_equal(view.image, image)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_episode_ends_in_order_and_the_same_again(name, make):
+    first, again = (played(make(name), HIT, OUT, STOP) for _ in range(2))
+    assert first.outcome is Outcome.DONE and len(first.steps) == 2
+    assert first.mask_array().any() and np.array_equal(first.mask_array(), again.mask_array())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_episode_that_is_cancelled_keeps_what_it_has(name, make):
+    answers = iter([False, True, True, True])
+    assert played(make(name), HIT, OUT, STOP, cancelled=lambda: next(answers)).outcome is Outcome.CANCELLED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mask_of_another_view_is_refused(name, make):
+    opened = make(name).open(views()[0])
+    with pytest.raises(GridError, match="very view"):
+        opened.segment([Click(0.5, 0.5, True)], np.zeros((3, 3), bool))
+    with pytest.raises(InputError, match=f"{name} has no option sharpness"):
+        registry.load("segmenters", name, sharpness=3)

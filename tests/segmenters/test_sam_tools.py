@@ -15,15 +15,14 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-import test_every_segmenter as every  # noqa: E402
 from PIL import Image  # noqa: E402
 from tiny_sam import SIDE, write_sam, write_sam2  # noqa: E402
 
 from napari_ibisagent import registry  # noqa: E402
 from napari_ibisagent.agent.runner import Stage, run  # noqa: E402
 from napari_ibisagent.core.actions import Box, Click  # noqa: E402
-from napari_ibisagent.core.episode import Failed, Outcome, Prompted, advance, begin  # noqa: E402
-from napari_ibisagent.core.errors import BackendError, GridError, InputError, UnknownNameError  # noqa: E402
+from napari_ibisagent.core.episode import Failed, Prompted, begin  # noqa: E402
+from napari_ibisagent.core.errors import BackendError, InputError, UnknownNameError  # noqa: E402
 from napari_ibisagent.core.masks import iou  # noqa: E402
 from napari_ibisagent.core.overlay import grey_picture  # noqa: E402
 from napari_ibisagent.core.view import Plane, View, view_of  # noqa: E402
@@ -103,12 +102,7 @@ def spied(tool):
     return tool.model
 
 
-# -- promises --------------------------------------------------------------------------------------------------
-
-
-def test_a_tool_with_weights_keeps_every_promise(name, load, monkeypatch):
-    monkeypatch.setattr(every, "loaded", lambda _: load())
-    every.test_a_tool_keeps_its_promises(name)
+# -- what it needs ---------------------------------------------------------------------------------------------
 
 
 def test_without_weights_the_user_is_told_what_to_type(name):
@@ -159,14 +153,6 @@ def test_no_prompt_leaves_what_was_painted(load):
     found = opened.segment((), prior)
     assert np.array_equal(found.mask, prior) and found.mask is not prior and found.score == 0
     assert not opened.segment((), None).mask.any()
-
-
-def test_a_mask_of_another_view_is_refused(load):
-    with pytest.raises(GridError, match=r"\(4, 5\).*\(96, 80\)"):
-        load().open(scene()).segment(CLICKS, np.ones((4, 5), bool))
-
-
-# -- a function of its arguments ---------------------------------------------------------------------------
 
 
 def test_masks_are_the_same_whatever_was_asked_before(load):
@@ -363,34 +349,7 @@ def test_a_prior_mask_reaches_the_model(load):
     assert same(opened.segment(CLICKS[:1], np.zeros((96, 80), bool)), without)
 
 
-# -- an episode --------------------------------------------------------------------------------------------
-
-
 HIT = "<think>There.</think><action>Positive Point (0.5000, 0.5200)</action>"
-OUT = "<action>Negative Point (0.0500, 0.0500)</action>"
-STOP = "<think>Good.</think><action>Terminate</action><answer>it</answer>"
-
-
-def played(tool, *turns, cancelled=lambda: False):
-    volume = Volume.from_picture(scene().image, name="scene")
-    view = view_of(volume, Plane.AXIAL, 0)
-    episode = begin(Prompted("outline it", Plane.AXIAL, 0, view.shape))
-    stage = Stage(volume, view, scripted.build(turns), tool.open(view))
-    for event in run(episode, stage, cancelled=cancelled):
-        episode = advance(episode, event)
-    return episode
-
-
-def test_an_episode_with_the_tool(load):
-    episode = played(load(), HIT, OUT, STOP)
-    assert episode.outcome is Outcome.DONE and len(episode.steps) == 2
-    again = played(load(), HIT, OUT, STOP)
-    assert np.array_equal(episode.mask_array(), again.mask_array()) and episode.mask_array().any()
-
-
-def test_an_episode_that_is_cancelled(load):
-    answers = iter([False, True, True, True])
-    assert played(load(), HIT, OUT, STOP, cancelled=lambda: next(answers)).outcome is Outcome.CANCELLED
 
 
 # -- faults ------------------------------------------------------------------------------------------------
