@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 _WIDE = 130
 
 
+class ThoughtsName(StrEnum):
+    """How a person's turns are told, as the command line names it."""
+
+    full = "full"
+    brief = "brief"
+    none = "none"
+
+
 class PromptsName(StrEnum):
     """Which sentences go out, as the command line names them."""
 
@@ -46,6 +54,13 @@ def export_training(
             help="known: sentences made anew from the target's name; typed: as they were typed, names and all."
         ),
     ] = PromptsName.known,
+    thoughts: Annotated[
+        ThoughtsName,
+        typer.Option(
+            help="A person's click has no thought; it gets one from what is seen: in full sentences, brief for small "
+            "models, or none."
+        ),
+    ] = ThoughtsName.full,
     with_pictures: Annotated[
         bool, typer.Option("--with-pictures", help="Write the slices as PNG too; burnt-in text and faces identify.")
     ] = False,
@@ -66,8 +81,9 @@ def export_training(
     """
     with exit_codes():
         from napari_ibisagent.training.corrections.export import Wish, export, journals_in
+        from napari_ibisagent.training.corrections.voice import Voice
 
-        wish = Wish(prompts is PromptsName.typed, with_pictures, have_consent)
+        wish = Wish(prompts is PromptsName.typed, with_pictures, have_consent, Voice(thoughts.value))
         all_told = export(journals_in(sessions), output, wish)
         out = console()
         _print(out, all_told)

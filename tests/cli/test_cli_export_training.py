@@ -71,7 +71,7 @@ def test_a_reviewed_run_becomes_examples_and_pairs_without_a_name(scan, tmp_path
     steps = session.episode.steps
     assert [step.verdict.value for step in steps[:3]] == ["rejected", "overridden", "accepted"]
     assert [step.learn for step in trajectory.steps] == [False] + [True] * len(steps)
-    assert trajectory.steps[1].turn.thought == "" and trajectory.steps[1].turn.actions == steps[1].actions
+    assert "left kidney" in trajectory.steps[1].turn.thought and trajectory.steps[1].turn.actions == steps[1].actions
     assert trajectory.steps[-1].turn.terminates and trajectory.steps[-1].mask == session.episode.mask
     assert len(pairs) == 2 and all(pair["mask"] is None and "Negative" in pair["chosen"] for pair in pairs)
     with Image.open(out / trajectory.source.picture) as image:

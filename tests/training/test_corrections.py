@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_ibisagent.core import coco_rle
-from napari_ibisagent.core.actions import Click, Revert, Terminate, Turn
+from napari_ibisagent.core.actions import Box, Click, Discard, Revert, Terminate, Turn
 from napari_ibisagent.core.dialects import ibis
 from napari_ibisagent.core.episode import (
     Accepted,
@@ -56,7 +56,8 @@ from napari_ibisagent.training.corrections.lessons import LeftOut, Lesson, lesso
 from napari_ibisagent.training.corrections.pairs import preferences_of
 from napari_ibisagent.training.corrections.pairs import to_line as pair_line
 from napari_ibisagent.training.corrections.privacy import private_words, task_of
-from napari_ibisagent.training.corrections.turns import Piece, pieces_of
+from napari_ibisagent.training.corrections.turns import Judged, Piece, pieces_of
+from napari_ibisagent.training.corrections.voice import Voice, told
 from napari_ibisagent.training.trajectories.form import from_json, to_line
 
 SHAPE = (3, 4)
@@ -136,6 +137,44 @@ def test_an_override_is_an_example_without_the_thought_that_argued_for_another_c
     (judged,) = piece.turns
     assert (judged.turn, judged.learn) == (Turn("", (C,)), True)
     assert (judged.refused, judged.rejected) == (Turn("It lies here.", (A,)), False)
+
+
+def test_what_a_person_did_is_told_from_what_is_seen():
+    (piece,) = pieces(
+        *proposed(A), Overridden((C,)), done(3), *proposed(B), Rejected("no"), *proposed(A), Accepted(), done(1, 3)
+    )
+    for voice, longest in ((Voice.BRIEF, 12), (Voice.FULL, 60)):
+        turns = told(piece, "liver", SHAPE, voice, "x-1").turns
+        assert turns == told(piece, "liver", SHAPE, voice, "x-1").turns
+        assert "liver" in turns[0].turn.thought and len(turns[0].turn.thought.split()) <= longest
+        assert [t.turn.actions for t in turns] == [t.turn.actions for t in piece.turns]
+        # What nobody vouched for, and what the agent thought itself, stay as they were.
+        assert turns[1] == piece.turns[1] and turns[2] == piece.turns[2]
+    assert told(piece, "liver", SHAPE, Voice.NONE, "x-1") == piece == told(piece, "", SHAPE, Voice.FULL, "x-1")
+
+
+@pytest.mark.parametrize("voice", [Voice.BRIEF, Voice.FULL])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(
+    "actions",
+    [
+        (A,),
+        (C,),
+        (Click(0.2, 0.2, False),),
+        (Revert(),),
+        (Discard(),),
+        (Revert(), A),
+        (Box(0, 0, 1, 1),),
+        (Terminate(),),
+    ],
+)
+def test_every_turn_of_a_persons_can_be_told(actions, masked, voice):
+    before = PackedMask.of(np.pad(np.ones((8, 8), bool), 28)) if masked else None
+    piece = Piece(before, (Judged(Turn("", actions), before, True),))
+    (turn,) = told(piece, "left kidney", (64, 64), voice, "x").turns
+    has_words = not (isinstance(actions[0], Box) or (isinstance(actions[0], Discard) and not masked))
+    assert bool(turn.turn.thought) == has_words
+    assert "0." not in turn.turn.thought
 
 
 def test_a_rejected_step_stays_in_the_story_without_being_learned():
@@ -386,13 +425,15 @@ def leaks(folder):
 
 def test_nothing_identifying_goes_out(place, tmp_path):
     path = journal(place)
-    (told,) = export([path], tmp_path / "out", Wish(pictures=True, consent=True))
-    assert [lesson.learned for lesson in told.lessons] == [4] and told.lessons[0].silenced == 3
-    assert (told.pairs, told.pictures) == (1, 0) and "no series" in told.left_out[0]
+    (found,) = export([path], tmp_path / "out", Wish(pictures=True, consent=True))
+    assert [lesson.learned for lesson in found.lessons] == [4] and found.lessons[0].silenced == 3
+    assert (found.pairs, found.pictures) == (1, 0) and "no series" in found.left_out[0]
     assert leaks(tmp_path / "out") == []
     trajectory = from_json(json.loads((tmp_path / "out" / "trajectories.jsonl").read_text("utf-8")))
     assert trajectory.prompt == "segment the liver" and trajectory.source.modality == ""
-    assert [step.turn.thought for step in trajectory.steps] == ["", "", "", "A last click into the liver.", ""]
+    thoughts = [step.turn.thought for step in trajectory.steps]
+    assert thoughts[1] == "" and thoughts[3] == "A last click into the liver."
+    assert all(thoughts[n] and "user" not in thoughts[n] for n in (0, 2, 4))  # the words for what was left out are ours
     assert trajectory.steps[-1].turn.answer == "liver"
     # A name that could be looked up: no checksum of anything that is the patient's.
     digest = scan_ref(read_scan(place / "CANARY_4711_2031-02-03.png"), place).digest
@@ -414,8 +455,8 @@ def test_pictures_hold_pixels_and_nothing_else(place, tmp_path):
             if isinstance(event, Opened):
                 event = replace(event, scan=scan_ref(read_scan(scan), scan))  # noqa: PLW2901
             opened.append(event)
-    (told,) = export([path], tmp_path / "out", Wish(pictures=True))
-    assert (told.pictures, told.left_out) == (1, []) and leaks(tmp_path / "out") == []
+    (found,) = export([path], tmp_path / "out", Wish(pictures=True))
+    assert (found.pictures, found.left_out) == (1, []) and leaks(tmp_path / "out") == []
     line = json.loads((tmp_path / "out" / "trajectories.jsonl").read_text("utf-8"))
     pair = json.loads((tmp_path / "out" / "preferences.jsonl").read_text("utf-8"))
     assert line["source"]["picture"] == pair["picture"] and line["source"]["window"] == [127.5, 255.0]
@@ -423,8 +464,8 @@ def test_pictures_hold_pixels_and_nothing_else(place, tmp_path):
         assert image.info == {} and list(image.size) == line["size"][::-1]
         assert np.array_equal(np.asarray(image), np.asarray(Image.open(scan)))
     scan.unlink()
-    (told,) = export([path], tmp_path / "again", Wish(pictures=True))
-    assert told.lessons and told.pictures == 0 and "Its pictures" in told.left_out[0]
+    (found,) = export([path], tmp_path / "again", Wish(pictures=True))
+    assert found.lessons and found.pictures == 0 and "Its pictures" in found.left_out[0]
     assert not (tmp_path / "again" / "pictures").exists()
 
 
@@ -434,8 +475,8 @@ def test_pictures_hold_pixels_and_nothing_else(place, tmp_path):
     (False, Wish(consent=True), "refused"),
 ])  # fmt: skip
 def test_without_consent_nothing_goes_out(place, tmp_path, consent, wish, says):
-    (told,) = export([journal(place, consent)], tmp_path / "out", wish)
-    assert told.lessons == [] and says in told.left_out[0] and not (tmp_path / "out").exists()
+    (found,) = export([journal(place, consent)], tmp_path / "out", wish)
+    assert found.lessons == [] and says in found.left_out[0] and not (tmp_path / "out").exists()
 
 
 def test_consent_can_be_given_by_hand_and_one_broken_journal_stops_no_other(place, tmp_path):
@@ -443,8 +484,8 @@ def test_consent_can_be_given_by_hand_and_one_broken_journal_stops_no_other(plac
     paths = [journal(place, None), journal(place, True, "second"), place / f"broken{ENDING}"]
     first, second, broken = export(paths, tmp_path / "out", Wish(consent=True))
     assert "isn't a journal" in broken.left_out[0]
-    names = [lesson.trajectory.name for told in (first, second) for lesson in told.lessons]
-    # Of one scan, and told apart.
+    names = [lesson.trajectory.name for found in (first, second) for lesson in found.lessons]
+    # Of one scan, and found apart.
     assert len(set(names)) == 2 and len({name.rsplit("-", 3)[0] for name in names}) == 1
     lines = (tmp_path / "out" / "trajectories.jsonl").read_text("utf-8").splitlines()
     assert sorted(names) == [json.loads(line)["name"] for line in lines]

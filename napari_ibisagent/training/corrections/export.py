@@ -27,6 +27,7 @@ from napari_ibisagent.io.scanref import read_scan_of
 from napari_ibisagent.training.corrections.lessons import LeftOut, Lesson, lessons_of
 from napari_ibisagent.training.corrections.pairs import Preference, preferences_of
 from napari_ibisagent.training.corrections.pairs import to_line as pair_line
+from napari_ibisagent.training.corrections.voice import Voice
 from napari_ibisagent.training.trajectories.form import to_line
 from napari_ibisagent.training.trajectories.writing import PICTURES, TRAJECTORIES, grey_png
 
@@ -40,11 +41,13 @@ class Wish:
     """What may go out. typed: sentences as they were typed. pictures: the slices as well.
 
     consent: there is consent for sessions in which nobody was asked; a session in which it was refused stays out.
+    voice: how what a person did is told, since nobody wrote a thought for it.
     """
 
     typed: bool = False
     pictures: bool = False
     consent: bool = False
+    voice: Voice = Voice.FULL
 
 
 @dataclass(slots=True)
@@ -140,7 +143,7 @@ def _digest(session: Session) -> str:
 
 
 def _learn(told: Told, session: Session, name: str, wish: Wish) -> None:
-    for found in lessons_of(session, load_knowledge(), name, typed=wish.typed):
+    for found in lessons_of(session, load_knowledge(), name, typed=wish.typed, voice=wish.voice):
         if isinstance(found, LeftOut):
             told.left_out.append(f"Request {found.request} {found.reason}")
         else:

@@ -10,6 +10,7 @@ from napari_ibisagent.core.knowledge import Structure
 from napari_ibisagent.core.session import Session
 from napari_ibisagent.training.corrections.privacy import Private, Task, modality_of, private_words, task_of
 from napari_ibisagent.training.corrections.turns import Piece, pieces_of
+from napari_ibisagent.training.corrections.voice import Voice, told
 from napari_ibisagent.training.trajectories.form import CORRECTED, Source, Trajectory, TrajectoryStep
 
 
@@ -36,11 +37,12 @@ class LeftOut:
 
 
 def lessons_of(
-    session: Session, knowledge: tuple[Structure, ...], name: str, *, typed: bool
+    session: Session, knowledge: tuple[Structure, ...], name: str, *, typed: bool, voice: Voice = Voice.NONE
 ) -> Iterator[Lesson | LeftOut]:
     """What can be learned from a session as it is now; branches that were left are not looked at.
 
-    name: of the scan, as it goes out; each trajectory adds a number. typed: sentences go out as they were typed.
+    name: of the scan, as it goes out; each trajectory adds a number. typed: sentences go out as they were typed. voice:
+    how what a person did is told.
     """
     private = private_words(session, knowledge, typed=typed)
     for number, episode in enumerate(session.episodes, start=1):
@@ -52,17 +54,20 @@ def lessons_of(
         if not found:
             yield LeftOut(number, "has no step that a person accepted or made.")
         for part, piece in enumerate(found, start=1):
-            yield _lesson(session, episode, piece, task, private, f"{name}-{number}-{part}")
+            yield _lesson(session, episode, piece, task, private, f"{name}-{number}-{part}", voice)
 
 
-def _lesson(session: Session, episode: Episode, piece: Piece, task: Task, private: Private, name: str) -> Lesson:
+def _lesson(
+    session: Session, episode: Episode, piece: Piece, task: Task, private: Private, name: str, voice: Voice
+) -> Lesson:
     clean = private.without(piece)
+    steps = told(clean, task.target, episode.shape, voice, name).turns
     trajectory = Trajectory(
         name=name,
         prompt=task.prompt,
         target=task.target,
         shape=episode.shape,
-        steps=tuple(TrajectoryStep(j.turn, j.mask, None, j.learn) for j in clean.turns),
+        steps=tuple(TrajectoryStep(j.turn, j.mask, None, j.learn) for j in steps),
         source=Source(modality=modality_of(session), plane=episode.plane.value, index=episode.index),
         kind=task.kind,
         story=CORRECTED if _corrected(episode) else "direct",

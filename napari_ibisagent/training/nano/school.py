@@ -155,12 +155,13 @@ def trial(
     seed: int = HELD_OUT,
     wrongly_given: float = 0.0,
     only: tuple[str, ...] = (),
+    inverted: bool = False,
     steps: int = 8,
     at_once: int = 50,
 ) -> Figures:
     """How it acts, greedily, on exercises that no training has drawn."""
     arena = Arena(opened, speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=steps))
-    made = Invented(0, count, seed, wrongly_given, only)
+    made = Invented(0, count, seed, wrongly_given, only, inverted)
     exercises = [made.exercise(number) for number in range(count)]
     played = []
     for first in range(0, count, at_once):

@@ -30,7 +30,8 @@ _WEIGHT = {"liver lesion": 2.0, "lung nodule": 2.0, "left kidney": 1.5, "right k
 @dataclass(frozen=True, slots=True)
 class Invented:
     """So many exercises from number ``first`` on, of ``seed``. wrongly_given: the share that begins with the mask of
-    something else. only: slices that show one of these, which is asked for.
+    something else. only: slices that show one of these, which is asked for. inverted: bright is dark, as if another
+    kind of scanner had made them; the agent never practises on such slices.
     """
 
     first: int
@@ -38,6 +39,7 @@ class Invented:
     seed: int = 0
     wrongly_given: float = 0.0
     only: tuple[str, ...] = ()
+    inverted: bool = False
 
     @property
     def name(self) -> str:
@@ -64,7 +66,7 @@ class Invented:
             given = PackedMask.of(wrong[sorted(wrong)[int(rng.integers(len(wrong)))]])
         return Exercise(
             name=f"made-up/{self.seed}/{number}",
-            view=View(made.image, Plane.AXIAL, 0, (SIDE, SIDE), None),
+            view=View(255 - made.image if self.inverted else made.image, Plane.AXIAL, 0, (SIDE, SIDE), None),
             truth=truth,
             target=target,
             prompt=prompt,
