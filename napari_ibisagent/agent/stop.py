@@ -58,11 +58,16 @@ def _wanted(step: Step) -> tuple[Action, ...]:
 
 
 def _repeats(episode: Episode) -> int:
-    """How many of the last steps wanted the very same clicks."""
+    """How many of the last steps wanted the very same clicks; what was taken back in between doesn't make them others.
+
+    An agent that reads no history would go round in such a circle until the limit of steps.
+    """
     last: tuple[Action, ...] | None = None
     count = 0
     for step in reversed(episode.steps):
         wanted = _wanted(step)
+        if not wanted and step.verdict is not Verdict.OVERRIDDEN and not step.by_hand:
+            continue
         if not wanted or (last is not None and wanted != last):
             break
         last = wanted
