@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test train-smoke windows-a-k windows-l-z lint types layers check format clean
+.PHONY: demo test train-smoke windows-a-l windows-m-z lint types layers check format clean
 
 demo: $(BIN)/.demo-ready
 	$(BIN)/ibisagent demo --out demo-output
@@ -16,7 +16,7 @@ demo: $(BIN)/.demo-ready
 # keyboard. More processes don't pay: the first window costs seconds, every further one far less.
 test: $(BIN)/.dev-ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal -p no:napari -p no:pytest-qt --ignore=tests/ui
-	$(MAKE) --no-print-directory --output-sync=target -j 2 windows-a-k windows-l-z
+	$(MAKE) --no-print-directory --output-sync=target -j 2 windows-a-l windows-m-z
 	$(MAKE) --no-print-directory train-smoke
 
 # The whole way of training in a minute or two: trajectories, fine-tuning, playing, a trial. Far too short to learn much.
@@ -25,11 +25,11 @@ train-smoke: $(BIN)/.dev-ready
 	rm -rf $(SMOKE)
 	$(BIN)/ibisagent phantom -o $(SMOKE)/ct.nii.gz --labels $(SMOKE)/truth.nii.gz
 	$(BIN)/ibisagent trajectories $(SMOKE)/ct.nii.gz $(SMOKE)/truth.nii.gz --target body --segmenter geodesic --least-iou 0 -o $(SMOKE)/trajectories
-	$(BIN)/ibisagent train nano -o $(SMOKE)/nano --exercises 200 --steps 20 --trials 8 --measure-every 20
+	$(BIN)/ibisagent train nano -o $(SMOKE)/nano --exercises 200 --steps 20 --mistakes 0 --trials 8 --measure-every 20
 	$(BIN)/ibisagent train rl --from resources/nano -o $(SMOKE)/rl --steps 2 --exercises 2 --group 4 --trials 8 --measure-every 2
 	$(BIN)/ibisagent train trial $(SMOKE)/rl --count 20
 
-windows-a-k windows-l-z: windows-%: $(BIN)/.dev-ready
+windows-a-l windows-m-z: windows-%: $(BIN)/.dev-ready
 	sh .ci/screen run $(BIN)/python -m pytest tests/ui/test_[$*]*.py
 
 lint: $(BIN)/.dev-ready

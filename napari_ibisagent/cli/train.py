@@ -72,8 +72,12 @@ def clicknet(
 @train.command()
 def nano(
     output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="A folder; a run in it goes on.")],
-    exercises: Annotated[int, typer.Option(min=20, help="Made-up slices to learn from.")] = 12_000,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 3600,
+    exercises: Annotated[int, typer.Option(min=20, help="Made-up slices to learn from.")] = 24_000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 4000,
+    mistakes: Annotated[
+        int, typer.Option(min=0, help="Slices that it is tried on then, to learn from its own mistakes; 0: none.")
+    ] = 6000,
+    later_steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning on those.")] = 800,
     reflection: Annotated[bool, typer.Option(help="Learn from wrong turns that are taken back as well.")] = True,
     segmenter: Annotated[str, typer.Option(help="The click tool of its trajectories.")] = "geodesic",
     seed: Annotated[int, typer.Option(min=0, help="Of pictures, words, weights and order.")] = 0,
@@ -83,7 +87,8 @@ def nano(
 ) -> None:
     """Train the nano agent, a vision-language model of three million parameters, on made-up anatomy.
 
-    From nothing: slices, trajectories, words, fine-tuning. A run that was killed goes on with the same command.
+    From nothing: slices, trajectories, words, fine-tuning (OUTPUT/sft), and once more from what it then gets wrong
+    (OUTPUT/mended). A run that was killed goes on with the same command.
 
     [bold]Example[/bold]
 
@@ -91,26 +96,44 @@ def nano(
     """
     with exit_codes():
         check_installed("torch", "transformers", "accelerate", "safetensors", "tensorboard")
-        from napari_ibisagent.training.nano.school import Curriculum, attend, trial, write_trajectories
+        from napari_ibisagent.training.nano import school
 
-        course = Curriculum(
+        course = school.Curriculum(
             exercises=exercises,
             tool=segmenter,
             reflection=reflection,
             steps=steps,
+            mistakes=mistakes,
+            later_steps=later_steps,
             seed=seed,
             processes=processes,
             measure_every=measure_every,
         )
         pictures = output / "trajectories"
-        learned = write_trajectories(course, pictures)
+        learned = school.write_trajectories(course, pictures)
         console().print(f"{len(learned)} trajectories in {pictures}", markup=False)
-        attend(
-            *(course, learned, pictures, output / "sft"),
-            measure=lambda model: trial(model, count=trials).as_dict(),
+        first = output / "sft"
+        agent = school.attend(
+            *(course, learned, pictures, first),
+            measure=lambda model: school.trial(model, count=trials).as_dict(),
             tell=tell,
         )
-        console().print(f"The agent is in {output / 'sft'}.", markup=False)
+        console().print(f"The agent is in {first}.", markup=False)
+        if not mistakes:
+            return
+        wrong = output / "mistakes"
+        found = school.write_mistakes(course, agent, wrong)
+        if not found:
+            console().print("It makes no mistake that could be told.")
+            return
+        console().print(f"{len(found)} trajectories of its mistakes in {wrong}", markup=False)
+        mended = output / "mended"
+        school.attend_again(
+            *(course, first, (learned, pictures), (found, wrong), mended),
+            measure=lambda model: school.trial(model, count=trials, spoken=school.speech(mended)).as_dict(),
+            tell=tell,
+        )
+        console().print(f"The mended agent is in {mended}.", markup=False)
 
 
 def _report(point: Point) -> None:

@@ -116,7 +116,7 @@ def rl(
             config = config.only(*parts) if parts else config
             rehearse(gather(folders, start, course, Machine(device, "float32")), config, regime, output, tell=tell)
         else:
-            from napari_ibisagent.training.nano.school import practise
+            from napari_ibisagent.training.nano.school import practise, speech
             from napari_ibisagent.training.nano.school import trial as measured
 
             practise(
@@ -124,7 +124,7 @@ def rl(
                 reward=reward.value,
                 parts=parts,
                 tool=segmenter,
-                measure=lambda model: measured(model, count=trials).as_dict(),
+                measure=lambda model: measured(model, count=trials, spoken=speech(start)).as_dict(),
                 tell=tell,
             )
         console().print(f"The agent is in {output}.", markup=False)
@@ -150,11 +150,12 @@ def trial(
         import json
 
         check_installed("torch", "transformers", "safetensors")
-        from napari_ibisagent.training.nano.school import open_nano
+        from napari_ibisagent.training.nano.school import open_nano, speech
         from napari_ibisagent.training.nano.school import trial as measured
 
+        agent, spoken = open_nano(checkpoint), speech(checkpoint)
         found = measured(
-            open_nano(checkpoint), segmenter, count=count, steps=steps, wrongly_given=wrongly_given
+            agent, segmenter, spoken=spoken, count=count, steps=steps, wrongly_given=wrongly_given
         ).as_dict()
         if as_json:
             typer.echo(json.dumps(found))

@@ -15,7 +15,15 @@ import time
 from pathlib import Path
 from statistics import fmean, stdev
 
-from napari_ibisagent.training.nano.school import Curriculum, attend, open_nano, practise, trial, write_trajectories
+from napari_ibisagent.training.nano.school import (
+    Curriculum,
+    attend,
+    open_nano,
+    practise,
+    speech,
+    trial,
+    write_trajectories,
+)
 from napari_ibisagent.training.rl.loop import Regime
 
 COLUMNS = ("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped")
@@ -91,7 +99,7 @@ def _measure(given: argparse.Namespace, seed: int, name: str, folder: Path) -> N
     if any(row["name"] == name and row["seed"] == seed for row in _rows(given.out)):
         return
     started = time.perf_counter()
-    found = trial(open_nano(folder), count=given.count, wrongly_given=0.15).as_dict()
+    found = trial(open_nano(folder), spoken=speech(folder), count=given.count, wrongly_given=0.15).as_dict()
     row = {"name": name, "seed": seed, "seconds": round(time.perf_counter() - started, 1), **found}
     with (given.out / RESULTS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")

@@ -36,7 +36,7 @@ from napari_ibisagent.io.scanref import scan_ref
 from napari_ibisagent.policies.qwen_vl.loading import Machine
 from napari_ibisagent.training.corrections.export import Wish, export, journals_in
 from napari_ibisagent.training.corrections.voice import Voice
-from napari_ibisagent.training.nano.school import PIXELS, open_nano, trial
+from napari_ibisagent.training.nano.school import PIXELS, open_nano, speech, trial
 from napari_ibisagent.training.nano.tasks import Invented
 from napari_ibisagent.training.sft.loop import Schooling
 from napari_ibisagent.training.sft.school import Course, gather, tutor
@@ -68,8 +68,8 @@ def main() -> None:
     tutor(lessons, schooling, given.out / "tuned")
     for name, folder in (("before", given.agent), ("after", given.out / "tuned")):
         model = open_nano(folder)
-        kind = trial(model, count=given.count, inverted=True)
-        rest = trial(model, count=given.count)
+        kind = trial(model, spoken=speech(folder), count=given.count, inverted=True)
+        rest = trial(model, spoken=speech(folder), count=given.count)
         print(json.dumps({"agent": name, "corrections": count, "kind": kind.iou, "others": rest.iou}), flush=True)  # noqa: T201
 
 

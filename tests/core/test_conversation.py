@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from napari_ibisagent.core.actions import Box, Click, Terminate, Turn
+from napari_ibisagent.core.actions import Box, Click, Revert, Terminate, Turn
 from napari_ibisagent.core.dialects import dialect
 from napari_ibisagent.core.dialects.conversation import Mistake, Speech, Templates, messages
 from napari_ibisagent.core.episode import (
@@ -108,6 +109,29 @@ def test_what_a_person_did_alone_is_told_once_and_isnt_the_models_own(history):
     found = read(played(*step(A, 3), *by_hand), history)
     assert found[-1] == ("user", "HAND\nREFINE the liver {4}", 8)
     assert [role for role, *_ in found].count("assistant") == (1 if history else 0)
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_what_the_agent_took_back_is_told_until_the_end(history):
+    told = replace(TEMPLATES, taken_back="BACK $actions")
+    back = (Proposed((Revert(),)), Accepted(), Segmented(mask(0), 0.5))
+    both = (Proposed((Revert(), C)), Accepted(), Segmented(mask(6), 0.5))
+
+    def last(*events):
+        speech = Speech(told, dialect("ibis").render, history)
+        return messages(played(*events), look, speech)[-1].text
+
+    assert last(*step(A, 3)) == "REFINE the liver {2}"
+    one = "BACK <action>Positive Point (0.5000, 0.5000)</action>\n"
+    assert last(*step(A, 3), *back) == f"{one}REFINE the liver {{3}}"
+    # Once, also where it was made and taken back again; what is in force isn't named.
+    assert last(*step(A, 3), *back, *step(A, 3), *back) == f"{one}REFINE the liver {{5}}"
+    assert last(*step(A, 3), *back, *step(C, 4)) == f"{one}REFINE the liver {{4}}"
+    two = "BACK <action>Positive Point (0.5000, 0.5000), Negative Point (0.2500, 0.7500)</action>\n"
+    assert last(*step(A, 3), *back, *step(B, 4), *both) == f"{two}REFINE the liver {{5}}"
+    # A person's own step says so itself.
+    hand = (Proposed((Revert(),), author=Author.HUMAN), Accepted(), Segmented(mask(0), 0.5))
+    assert "BACK" not in last(*step(A, 3), *hand)
 
 
 def test_a_mistake_follows_with_what_was_wrong():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from string import Template
 from typing import Literal
 
-from napari_ibisagent.core.actions import Action, Turn
+from napari_ibisagent.core.actions import Action, Discard, Revert, Turn
 from napari_ibisagent.core.episode import Episode, Step, Verdict
 from napari_ibisagent.core.overlay import Picture
 from napari_ibisagent.core.packed import PackedMask
@@ -34,7 +34,8 @@ class Templates:
 
     first, refine: with the first picture, and with each later one. mistake: what was wrong with the last answer, as
     ``$problem``. overridden, rejected, by_hand: what a person did since, put before ``refine``; ``$actions`` are the
-    person's, in the dialect, and ``$reason`` is the person's.
+    person's, in the dialect, and ``$reason`` is the person's. taken_back: the clicks that the agent has taken back so
+    far, as ``$actions``; one that reads no history would make them again.
     """
 
     system: str
@@ -44,6 +45,7 @@ class Templates:
     overridden: str
     rejected: str
     by_hand: str
+    taken_back: str = ""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -96,6 +98,8 @@ def _asked(episode: Episode, number: int, look: Callable[[PackedMask | None], Pi
     mask = before[-1].mask if before else episode.given
     sentence = templates.refine if before or mask is not None else templates.first
     words = list(dict.fromkeys(_word(step, speech) for step in _since_the_agent_spoke(before)))
+    if lost := _taken_back(before):
+        words.append(Template(templates.taken_back).safe_substitute(actions=_written(lost, speech)))
     words.append(Template(sentence).safe_substitute(prompt=episode.prompt, step=number + 1))
     return Message("user", "\n".join(word for word in words if word), look(mask))
 
@@ -106,6 +110,17 @@ def _since_the_agent_spoke(before: tuple[Step, ...]) -> tuple[Step, ...]:
         if not step.by_hand:
             return before[-back:]
     return before
+
+
+def _taken_back(before: tuple[Step, ...]) -> tuple[Action, ...]:
+    """The clicks and boxes that the agent has taken back itself, each once."""
+    lost: dict[Action, None] = {}
+    in_force: tuple[Action, ...] = ()
+    for step in before:
+        if not step.by_hand and any(isinstance(action, Revert | Discard) for action in step.actions):
+            lost |= dict.fromkeys(action for action in in_force if action not in step.prompts)
+        in_force = step.prompts
+    return tuple(lost)
 
 
 def _word(step: Step, speech: Speech) -> str:

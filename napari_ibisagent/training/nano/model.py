@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from napari_ibisagent.core.dialects.conversation import Templates
 from napari_ibisagent.evaluation.bench.random_models import MARKS, PADS, QwenSize, image_settings, random_qwen
 from napari_ibisagent.io.atomic import atomic_write_bytes
+from napari_ibisagent.io.prompts import write_templates
 from napari_ibisagent.policies.qwen_vl import PROMPTS
 
 # Heads of 32 numbers; every picture of 112 pixels a side is one window of the eye.
@@ -82,19 +83,22 @@ def tokenizer(texts: Sequence[str]) -> Any:
     return words
 
 
+# Later, when it has learned to take clicks back, it is told as well which ones those were.
+TEMPLATES_LATER = replace(TEMPLATES, taken_back="$actions")
+
+
 def write_untrained(folder: Path, texts: Sequence[str], seed: int, size: QwenSize = SIZE) -> Path:
     """Writes a checkpoint with random weights; returns its folder."""
     words = tokenizer(texts)
     model = random_qwen(size, words, seed=seed, scale=_SPREAD)
     model.to(torch.float32).save_pretrained(folder)
     write_rest(folder, words)
+    write_templates(folder / PROMPTS, TEMPLATES)
     return folder
 
 
 def write_rest(folder: Path, words: Any) -> None:
-    """What lies beside the weights: tokenizer, image processor, and the sentences that it is spoken to with."""
+    """What lies beside the weights: tokenizer and image processor."""
     words.save_pretrained(folder)
     settings = image_settings() | {"max_pixels": 262_144, "image_mean": _GREY, "image_std": _GREY}
     atomic_write_bytes(folder / "preprocessor_config.json", json.dumps(settings, indent=1).encode())
-    lines = [f"{name} = {json.dumps(text)}" for name, text in asdict(TEMPLATES).items()]
-    atomic_write_bytes(folder / PROMPTS, ("\n".join(lines) + "\n").encode())

@@ -26,6 +26,7 @@ def pack(folder: Path, output: Path, name: str = "nano") -> Path:
     output.mkdir(parents=True, exist_ok=True)
     opened.model.to(torch.bfloat16).save_pretrained(output)
     write_rest(output, opened.tokenizer)
+    (output / PROMPTS).write_bytes((folder / PROMPTS).read_bytes())
     paths = sorted(path for path in output.iterdir() if path.suffix in (".safetensors", ".json", ".toml"))
     for path in paths:
         path.chmod(0o644)  # weights are written for their owner alone

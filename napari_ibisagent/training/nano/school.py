@@ -1,4 +1,7 @@
-"""The nano agent's schooling: trajectories of made-up slices, then fine-tuning; both go on after a kill."""
+"""The nano agent's schooling: trajectories of made-up slices, fine-tuning, and once more from its own mistakes.
+
+All of it goes on after a kill.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ from pathlib import Path
 
 from napari_ibisagent import registry
 from napari_ibisagent.agent.stop import Limits
+from napari_ibisagent.core.actions import Click
 from napari_ibisagent.core.dialects import dialect
-from napari_ibisagent.core.dialects.conversation import Speech
+from napari_ibisagent.core.dialects.conversation import Speech, Templates
 from napari_ibisagent.core.overlay import overlay_preset
 from napari_ibisagent.evaluation.rewards import reward_config
+from napari_ibisagent.io.prompts import read_templates, write_templates
 from napari_ibisagent.policies.qwen_vl import PROMPTS
 from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_checkpoint
 from napari_ibisagent.training.acting import Figures, figures
-from napari_ibisagent.training.arena import Arena
-from napari_ibisagent.training.nano.model import TEMPLATES, write_untrained
-from napari_ibisagent.training.nano.tasks import Invented, units
+from napari_ibisagent.training.arena import Arena, Played
+from napari_ibisagent.training.nano.model import TEMPLATES, TEMPLATES_LATER, write_untrained
+from napari_ibisagent.training.nano.tasks import Invented, Mistaken, units
 from napari_ibisagent.training.rl.loop import Regime, reinforce
 from napari_ibisagent.training.sft.examples import Maker, Shelf
 from napari_ibisagent.training.sft.loop import Schooling, fine_tune
@@ -34,6 +39,8 @@ DIALECT, OVERLAY = "ibis", "ibis"
 HELD_OUT = 1_000_003
 # Slices for practice are drawn from seeds from here on; its episodes end after so many turns.
 PRACTICE, PRACTICE_TOOL, _PRACTICE_STEPS = 2_000_003, "geodesic", 6
+# Slices that its mistakes are looked for on are drawn from seeds from here on, so many at once.
+MISTAKES, _AT_ONCE = 5_000_003, 50
 _WRONGLY_GIVEN = 0.15
 
 
@@ -42,13 +49,19 @@ class Curriculum:
     """What the nano agent learns from, and how long.
 
     exercises: made-up slices. tool: the click tool of its trajectories. reflection: whether some tell of wrong turns
-    that are taken back. steps: of 32 examples each. Everything is drawn from ``seed``.
+    that are taken back. steps: of 32 examples each. mistakes: made-up slices that it is tried on afterwards; those on
+    which its first click misses, told as a wrong turn that is taken back, are learned in ``later_steps`` together with
+    ``again`` trajectories from before. Everything is drawn from ``seed``.
     """
 
-    exercises: int = 12_000
+    exercises: int = 24_000
     tool: str = "geodesic"
     reflection: bool = True
-    steps: int = 3600
+    steps: int = 4000
+    mistakes: int = 6000
+    later_steps: int = 800
+    later_rate: float = 3e-4
+    again: int = 1500
     batch: int = 32
     rate: float = 1e-3
     seed: int = 0
@@ -58,22 +71,51 @@ class Curriculum:
     board: bool = True
 
 
-def speech() -> Speech:
-    """How the nano agent is spoken to: without history, as the published agent."""
-    return Speech(TEMPLATES, dialect(DIALECT).render)
+def speech(folder: Path | None = None) -> Speech:
+    """How a nano agent is spoken to: without history, as the published agent, in the sentences of its checkpoint."""
+    templates = TEMPLATES if folder is None else read_templates(DIALECT, folder / PROMPTS)
+    return Speech(templates, dialect(DIALECT).render)
 
 
 def write_trajectories(
     curriculum: Curriculum, folder: Path, tell: Callable[[int], None] = lambda _: None
 ) -> list[Trajectory]:
     """Makes what the folder lacks; returns all of it."""
+    return _written(curriculum, units(curriculum.exercises, curriculum.seed), folder, tell)
+
+
+def write_mistakes(
+    curriculum: Curriculum, opened: Opened, folder: Path, tell: Callable[[int], None] = lambda _: None
+) -> list[Trajectory]:
+    """What an agent gets wrong at its first click, as trajectories; makes what the folder lacks, returns all of it."""
+    seed = MISTAKES + curriculum.seed
+    arena = Arena(opened, speech(), registry.load("segmenters", curriculum.tool), DIALECT, OVERLAY, Limits(steps=1))
+    made = Invented(0, curriculum.mistakes, seed)
+    found: list[Mistaken] = []
+    for first in range(0, curriculum.mistakes, _AT_ONCE):
+        numbers = range(first, min(first + _AT_ONCE, curriculum.mistakes))
+        played = arena.play([made.exercise(number) for number in numbers])
+        missed = tuple((n, click) for n, one in zip(numbers, played, strict=True) for click in _missed(one))
+        found += [Mistaken(seed, missed)] if missed else []
+    return _written(curriculum, found, folder, tell)
+
+
+def _missed(played: Played) -> tuple[Click, ...]:
+    """The first click, where it lies beside a target that is there."""
+    truth, steps = played.exercise.truth, played.episode.steps
+    clicks = [action for action in steps[0].actions if isinstance(action, Click)] if steps and truth.any() else []
+    return tuple(c for c in clicks[:1] if c.positive and not truth[played.exercise.view.pixel_of(c.x, c.y)])
+
+
+def _written(
+    curriculum: Curriculum, portions: Sequence[Invented | Mistaken], folder: Path, tell: Callable[[int], None]
+) -> list[Trajectory]:
     stories: Mapping[str, float] = REFLECTION if curriculum.reflection else STRAIGHT
     recipe = Recipe(
         most=5, gain=0.01, near=0.2, late=0.1, slips=0.3, decimals=2, stories=stories, brief=True, varied=False
     )
     order = Order(recipe, Filters(steps=8, iou=0.6), curriculum.tool, seed=curriculum.seed)
     with Folder(folder) as opened:
-        portions = units(curriculum.exercises, curriculum.seed)
         for done, _ in enumerate(synthesise(portions, order, opened, curriculum.processes), 1):
             tell(done)
     return list(read_folder(folder))
@@ -92,13 +134,35 @@ def attend(
     untrained = output / "untrained"
     if not (untrained / PROMPTS).exists():
         write_untrained(untrained, list(_texts(trajectories)), curriculum.seed)
-    opened = open_nano(untrained)
-    maker = Maker(opened, speech(), overlay_preset(OVERLAY))
-    shelf = Shelf(trajectories, lambda one: picture_of(one, pictures), maker)
-    schooling = Schooling(
-        steps=curriculum.steps,
+    schooling = _schooling(curriculum, curriculum.steps, curriculum.rate)
+    lessons = [(trajectories, pictures)]
+    return _taught(untrained, TEMPLATES, lessons, schooling, output, measure, tell)
+
+
+def attend_again(
+    curriculum: Curriculum,
+    start: Path,
+    before: tuple[Sequence[Trajectory], Path],
+    mistakes: tuple[Sequence[Trajectory], Path],
+    output: Path,
+    *,
+    measure: Callable[[Opened], dict[str, float]] | None = None,
+    tell: Callable[[dict[str, float]], None] = lambda _: None,
+) -> Opened:
+    """Fine-tunes a nano agent on its own mistakes, and on some trajectories from before so that it forgets nothing.
+
+    From then on it is told which clicks it took back. before, mistakes: trajectories with the folder of their pictures.
+    """
+    schooling = _schooling(curriculum, curriculum.later_steps, curriculum.later_rate)
+    lessons = [(before[0][: curriculum.again], before[1]), mistakes]
+    return _taught(start, TEMPLATES_LATER, lessons, schooling, output, measure, tell)
+
+
+def _schooling(curriculum: Curriculum, steps: int, rate: float) -> Schooling:
+    return Schooling(
+        steps=steps,
         batch=curriculum.batch,
-        rate=curriculum.rate,
+        rate=rate,
         lora=0,
         eye=True,
         seed=curriculum.seed,
@@ -106,9 +170,25 @@ def attend(
         evaluate_every=curriculum.measure_every,
         board=curriculum.board,
     )
-    trained = fine_tune(opened, shelf, schooling, output, source=untrained, measure=measure, tell=tell)
-    (output / PROMPTS).write_bytes((untrained / PROMPTS).read_bytes())
-    return trained
+
+
+def _taught(
+    start: Path,
+    templates: Templates,
+    lessons: Sequence[tuple[Sequence[Trajectory], Path]],
+    schooling: Schooling,
+    output: Path,
+    measure: Callable[[Opened], dict[str, float]] | None,
+    tell: Callable[[dict[str, float]], None],
+) -> Opened:
+    """The checkpoint ``start`` after some steps, written to ``output`` with the sentences that it is spoken to with."""
+    opened = open_nano(start)
+    maker = Maker(opened, Speech(templates, dialect(DIALECT).render), overlay_preset(OVERLAY))
+    folders = {id(one): folder for found, folder in lessons for one in found}
+    shelf = Shelf([one for found, _ in lessons for one in found], lambda one: picture_of(one, folders[id(one)]), maker)
+    output.mkdir(parents=True, exist_ok=True)
+    write_templates(output / PROMPTS, templates)
+    return fine_tune(opened, shelf, schooling, output, source=start, measure=measure, tell=tell)
 
 
 def practise(
@@ -131,7 +211,8 @@ def practise(
     config = reward_config(reward)
     config = config.only(*parts) if parts else config
     opened = open_nano(start)
-    arena = Arena(opened, speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=_PRACTICE_STEPS))
+    limits = Limits(steps=_PRACTICE_STEPS)
+    arena = Arena(opened, speech(start), registry.load("segmenters", tool), DIALECT, OVERLAY, limits)
     # Slices that no fine-tuning of this seed has seen.
     made = Invented(0, 0, PRACTICE + regime.seed, wrongly_given)
     about = {"start": str(start.resolve()), "tool": tool, "wrongly given": wrongly_given}
@@ -151,6 +232,7 @@ def trial(
     opened: Opened,
     tool: str = registry.DEFAULT_SEGMENTER,
     *,
+    spoken: Speech | None = None,
     count: int = 200,
     seed: int = HELD_OUT,
     wrongly_given: float = 0.0,
@@ -159,8 +241,11 @@ def trial(
     steps: int = 8,
     at_once: int = 50,
 ) -> Figures:
-    """How it acts, greedily, on exercises that no training has drawn."""
-    arena = Arena(opened, speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=steps))
+    """How it acts, greedily, on exercises that no training has drawn.
+
+    spoken: ``speech`` of its checkpoint, where that has had more than the first lesson.
+    """
+    arena = Arena(opened, spoken or speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=steps))
     made = Invented(0, count, seed, wrongly_given, only, inverted)
     exercises = [made.exercise(number) for number in range(count)]
     played = []

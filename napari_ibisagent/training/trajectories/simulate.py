@@ -70,8 +70,10 @@ class Plan:
 
 
 def sampled(exercise: Exercise, recipe: Recipe, rng: Generator) -> Plan:
-    """A plan for an exercise; only stories that it can tell."""
+    """A plan for an exercise; only stories that it can tell. Of an agent's mistake it tells how that is taken back."""
     seed = int(rng.integers(2**32))
+    if exercise.mistakes:
+        return Plan(SELF_CORRECTION, 0, seed)
     names = [name for name in recipe.stories if recipe.stories[name] > 0 and _can_tell(exercise, name)]
     if not names:
         return Plan(seed=seed)
@@ -205,17 +207,26 @@ class _Play:
             self._prompts = prompts
 
     def _wrong_turn(self, opened: OpenedView) -> None:
-        """A click into something else, and the turn that takes it back; neither where the click does no harm."""
+        """A wrong click, and the turn that takes it back; neither where the click does no harm."""
         before = self._mask
-        spot = deepest(self._other() & ~self._exercise.truth & ~before)
-        if spot is None:
+        click = self._wrong_click()
+        if click is None:
             return
-        click = self._placed(Click(*self._exercise.view.point_of(spot[0], spot[1]), True))
         mask = opened.segment((*self._prompts, click), None).mask
         if iou(mask, self._exercise.truth) > max(iou(before, self._exercise.truth), _HALF):
             return
         self._tell(Kind.MISSED, (click,), mask, click, learn=False)
         self._takes_back(before)
+
+    def _wrong_click(self) -> Click | None:
+        """What an agent got wrong here; else a click into something else."""
+        mistakes = self._exercise.mistakes
+        if mistakes:
+            return mistakes[int(self.rng.integers(len(mistakes)))]
+        spot = deepest(self._other() & ~self._exercise.truth & ~self._mask)
+        if spot is None:
+            return None
+        return self._placed(Click(*self._exercise.view.point_of(spot[0], spot[1]), True))
 
     def _takes_back(self, before: Mask) -> None:
         self._tell(Kind.REVERT, (Revert(),), before, None)
