@@ -74,10 +74,10 @@ def nano(
     output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="A folder; a run in it goes on.")],
     exercises: Annotated[int, typer.Option(min=20, help="Made-up slices to learn from.")] = 24_000,
     steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 4000,
-    later: Annotated[
-        int, typer.Option(min=0, help="Slices of a second lesson, also from its own mistakes; 0: there is none.")
-    ] = 4000,
-    later_steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning in it.")] = 1100,
+    mistakes: Annotated[
+        int, typer.Option(min=0, help="Slices that it is tried on then, to learn from its own mistakes; 0: none.")
+    ] = 6000,
+    later_steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning on those.")] = 800,
     reflection: Annotated[bool, typer.Option(help="Learn from wrong turns that are taken back as well.")] = True,
     segmenter: Annotated[str, typer.Option(help="The click tool of its trajectories.")] = "geodesic",
     seed: Annotated[int, typer.Option(min=0, help="Of pictures, words, weights and order.")] = 0,
@@ -103,7 +103,7 @@ def nano(
             tool=segmenter,
             reflection=reflection,
             steps=steps,
-            later=later,
+            mistakes=mistakes,
             later_steps=later_steps,
             seed=seed,
             processes=processes,
@@ -119,13 +119,17 @@ def nano(
             tell=tell,
         )
         console().print(f"The agent is in {first}.", markup=False)
-        if not later:
+        if not mistakes:
             return
-        pictures, mended = output / "later", output / "mended"
-        learned = school.write_later(course, agent, pictures)
-        console().print(f"{len(learned)} trajectories of the second lesson in {pictures}", markup=False)
+        wrong = output / "mistakes"
+        found = school.write_mistakes(course, agent, wrong)
+        if not found:
+            console().print("It makes no mistake that could be told.")
+            return
+        console().print(f"{len(found)} trajectories of its mistakes in {wrong}", markup=False)
+        mended = output / "mended"
         school.attend_again(
-            *(course, first, learned, pictures, mended),
+            *(course, first, (learned, pictures), (found, wrong), mended),
             measure=lambda model: school.trial(model, count=trials, spoken=school.speech(mended)).as_dict(),
             tell=tell,
         )

@@ -32,7 +32,7 @@ from napari_ibisagent.training.nano.school import (  # noqa: E402
     practise,
     speech,
     trial,
-    write_later,
+    write_mistakes,
 )
 from napari_ibisagent.training.nano.tasks import Invented  # noqa: E402
 from napari_ibisagent.training.rl import loop  # noqa: E402
@@ -256,17 +256,18 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path):
 
 
 def test_an_agent_learns_from_its_own_mistakes_and_is_told_what_it_took_back(tmp_path):
-    course = Curriculum(later=60, later_steps=2, later_rate=1e-3, batch=4, board=False, measure_every=0)
+    course = Curriculum(mistakes=60, again=4, later_steps=2, later_rate=1e-3, batch=4, board=False, measure_every=0)
     agent = open_nano(shipped("nano"))
-    found = write_later(course, agent, tmp_path / "later")
-    assert len(found) > 40 and found == write_later(course, agent, tmp_path / "later")
+    found = write_mistakes(course, agent, tmp_path / "mistakes")
+    assert found and found == write_mistakes(course, agent, tmp_path / "mistakes")
     again = [one for one in found if one.name.endswith("/mistaken")]
     assert again and all(not one.steps[0].learn and one.story == SELF_CORRECTION for one in again)
     # What it is said to have clicked misses the target, as it did.
     for one in again:
         click = one.steps[0].turn.prompts[0]
         assert not one.truth.array()[int(click.y * 112), int(click.x * 112)]
-    attend_again(course, shipped("nano"), found, tmp_path / "later", tmp_path / "mended")
+    lessons = (found, tmp_path / "mistakes")
+    attend_again(course, shipped("nano"), lessons, lessons, tmp_path / "mended")
     spoken = speech(tmp_path / "mended")
     assert spoken.templates.taken_back == "$actions" and speech().templates.taken_back == ""
     before, after = (open_nano(folder).model.state_dict() for folder in (shipped("nano"), tmp_path / "mended"))

@@ -22,7 +22,7 @@ from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_chec
 from napari_ibisagent.training.acting import Figures, figures
 from napari_ibisagent.training.arena import Arena, Played
 from napari_ibisagent.training.nano.model import TEMPLATES, TEMPLATES_LATER, write_untrained
-from napari_ibisagent.training.nano.tasks import Invented, Tried, units
+from napari_ibisagent.training.nano.tasks import Invented, Mistaken, units
 from napari_ibisagent.training.rl.loop import Regime, reinforce
 from napari_ibisagent.training.sft.examples import Maker, Shelf
 from napari_ibisagent.training.sft.loop import Schooling, fine_tune
@@ -39,8 +39,8 @@ DIALECT, OVERLAY = "ibis", "ibis"
 HELD_OUT = 1_000_003
 # Slices for practice are drawn from seeds from here on; its episodes end after so many turns.
 PRACTICE, PRACTICE_TOOL, _PRACTICE_STEPS = 2_000_003, "geodesic", 6
-# Slices of the second lesson are drawn from seeds from here on.
-LATER = 5_000_003
+# Slices that its mistakes are looked for on are drawn from seeds from here on, so many at once.
+MISTAKES, _AT_ONCE = 5_000_003, 50
 _WRONGLY_GIVEN = 0.15
 
 
@@ -49,18 +49,19 @@ class Curriculum:
     """What the nano agent learns from, and how long.
 
     exercises: made-up slices. tool: the click tool of its trajectories. reflection: whether some tell of wrong turns
-    that are taken back. steps: of 32 examples each. later: made-up slices of the second lesson, of ``later_steps``. It
-    is tried on them first; where its first click misses there is a story besides in which that click is taken back.
-    Everything is drawn from ``seed``.
+    that are taken back. steps: of 32 examples each. mistakes: made-up slices that it is tried on afterwards; those on
+    which its first click misses, told as a wrong turn that is taken back, are learned in ``later_steps`` together with
+    ``again`` trajectories from before. Everything is drawn from ``seed``.
     """
 
     exercises: int = 24_000
     tool: str = "geodesic"
     reflection: bool = True
     steps: int = 4000
-    later: int = 4000
-    later_steps: int = 1100
-    later_rate: float = 5e-4
+    mistakes: int = 6000
+    later_steps: int = 800
+    later_rate: float = 3e-4
+    again: int = 1500
     batch: int = 32
     rate: float = 1e-3
     seed: int = 0
@@ -80,26 +81,23 @@ def write_trajectories(
     curriculum: Curriculum, folder: Path, tell: Callable[[int], None] = lambda _: None
 ) -> list[Trajectory]:
     """Makes what the folder lacks; returns all of it."""
-    return _written(curriculum, units(curriculum.exercises, curriculum.seed), 0.2, folder, tell)
+    return _written(curriculum, units(curriculum.exercises, curriculum.seed), folder, tell)
 
 
-def write_later(
+def write_mistakes(
     curriculum: Curriculum, opened: Opened, folder: Path, tell: Callable[[int], None] = lambda _: None
 ) -> list[Trajectory]:
-    """The trajectories of the second lesson; makes what the folder lacks, returns all of it.
-
-    The expert clicks anywhere well inside now: a place is learned and not a point, of whose hundred numbers each would
-    be learned by itself.
-    """
-    seed = LATER + curriculum.seed
+    """What an agent gets wrong at its first click, as trajectories; makes what the folder lacks, returns all of it."""
+    seed = MISTAKES + curriculum.seed
     arena = Arena(opened, speech(), registry.load("segmenters", curriculum.tool), DIALECT, OVERLAY, Limits(steps=1))
-    portions = []
-    for portion in units(curriculum.later, seed):
-        played = arena.play(list(portion.all()))
-        numbers = range(portion.first, portion.first + portion.count)
+    made = Invented(0, curriculum.mistakes, seed)
+    found: list[Mistaken] = []
+    for first in range(0, curriculum.mistakes, _AT_ONCE):
+        numbers = range(first, min(first + _AT_ONCE, curriculum.mistakes))
+        played = arena.play([made.exercise(number) for number in numbers])
         missed = tuple((n, click) for n, one in zip(numbers, played, strict=True) for click in _missed(one))
-        portions.append(Tried(portion, missed))
-    return _written(curriculum, portions, 1.0, folder, tell)
+        found += [Mistaken(seed, missed)] if missed else []
+    return _written(curriculum, found, folder, tell)
 
 
 def _missed(played: Played) -> tuple[Click, ...]:
@@ -110,15 +108,11 @@ def _missed(played: Played) -> tuple[Click, ...]:
 
 
 def _written(
-    curriculum: Curriculum,
-    portions: Sequence[Invented | Tried],
-    near: float,
-    folder: Path,
-    tell: Callable[[int], None],
+    curriculum: Curriculum, portions: Sequence[Invented | Mistaken], folder: Path, tell: Callable[[int], None]
 ) -> list[Trajectory]:
     stories: Mapping[str, float] = REFLECTION if curriculum.reflection else STRAIGHT
     recipe = Recipe(
-        most=5, gain=0.01, near=near, late=0.1, slips=0.3, decimals=2, stories=stories, brief=True, varied=False
+        most=5, gain=0.01, near=0.2, late=0.1, slips=0.3, decimals=2, stories=stories, brief=True, varied=False
     )
     order = Order(recipe, Filters(steps=8, iou=0.6), curriculum.tool, seed=curriculum.seed)
     with Folder(folder) as opened:
@@ -141,22 +135,27 @@ def attend(
     if not (untrained / PROMPTS).exists():
         write_untrained(untrained, list(_texts(trajectories)), curriculum.seed)
     schooling = _schooling(curriculum, curriculum.steps, curriculum.rate)
-    return _taught(untrained, TEMPLATES, trajectories, pictures, schooling, output, measure, tell)
+    lessons = [(trajectories, pictures)]
+    return _taught(untrained, TEMPLATES, lessons, schooling, output, measure, tell)
 
 
 def attend_again(
     curriculum: Curriculum,
     start: Path,
-    trajectories: Sequence[Trajectory],
-    pictures: Path,
+    before: tuple[Sequence[Trajectory], Path],
+    mistakes: tuple[Sequence[Trajectory], Path],
     output: Path,
     *,
     measure: Callable[[Opened], dict[str, float]] | None = None,
     tell: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> Opened:
-    """Fine-tunes a nano agent in a second lesson; from then on it is told which clicks it took back."""
+    """Fine-tunes a nano agent on its own mistakes, and on some trajectories from before so that it forgets nothing.
+
+    From then on it is told which clicks it took back. before, mistakes: trajectories with the folder of their pictures.
+    """
     schooling = _schooling(curriculum, curriculum.later_steps, curriculum.later_rate)
-    return _taught(start, TEMPLATES_LATER, trajectories, pictures, schooling, output, measure, tell)
+    lessons = [(before[0][: curriculum.again], before[1]), mistakes]
+    return _taught(start, TEMPLATES_LATER, lessons, schooling, output, measure, tell)
 
 
 def _schooling(curriculum: Curriculum, steps: int, rate: float) -> Schooling:
@@ -176,8 +175,7 @@ def _schooling(curriculum: Curriculum, steps: int, rate: float) -> Schooling:
 def _taught(
     start: Path,
     templates: Templates,
-    trajectories: Sequence[Trajectory],
-    pictures: Path,
+    lessons: Sequence[tuple[Sequence[Trajectory], Path]],
     schooling: Schooling,
     output: Path,
     measure: Callable[[Opened], dict[str, float]] | None,
@@ -186,7 +184,8 @@ def _taught(
     """The checkpoint ``start`` after some steps, written to ``output`` with the sentences that it is spoken to with."""
     opened = open_nano(start)
     maker = Maker(opened, Speech(templates, dialect(DIALECT).render), overlay_preset(OVERLAY))
-    shelf = Shelf(trajectories, lambda one: picture_of(one, pictures), maker)
+    folders = {id(one): folder for found, folder in lessons for one in found}
+    shelf = Shelf([one for found, _ in lessons for one in found], lambda one: picture_of(one, folders[id(one)]), maker)
     output.mkdir(parents=True, exist_ok=True)
     write_templates(output / PROMPTS, templates)
     return fine_tune(opened, shelf, schooling, output, source=start, measure=measure, tell=tell)

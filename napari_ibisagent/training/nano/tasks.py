@@ -49,10 +49,6 @@ class Invented:
 
     def exercises(self) -> Iterator[Exercise | Skipped]:
         """The exercises, each from its own number alone."""
-        yield from self.all()
-
-    def all(self) -> Iterator[Exercise]:
-        """The same; none of them can't be read."""
         for number in range(self.first, self.first + self.count):
             yield self.exercise(number)
 
@@ -84,27 +80,23 @@ class Invented:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """Exercises that an agent was tried on; where its first click missed, once more with that click.
+class Mistaken:
+    """Exercises on which an agent's first click missed, by their numbers; each twice: as it is, and with that click."""
 
-    missed: those exercises' numbers, with the click.
-    """
-
-    portion: Invented
-    missed: tuple[tuple[int, Click], ...]
+    seed: int
+    clicks: tuple[tuple[int, Click], ...]
 
     @property
     def name(self) -> str:
-        """That of the portion."""
-        return f"{self.portion.name}-tried"
+        """The first one's number."""
+        return f"mistaken-{self.seed}-{self.clicks[0][0]}"
 
     def exercises(self) -> Iterator[Exercise | Skipped]:
-        """The exercises, those of one slice one after the other."""
-        clicks = dict(self.missed)
-        for number, plain in enumerate(self.portion.all(), self.portion.first):
+        """The exercises."""
+        for number, click in self.clicks:
+            plain = Invented(0, 0, self.seed).exercise(number)
             yield plain
-            if number in clicks:
-                yield replace(plain, name=f"{plain.name}/mistaken", mistakes=(clicks[number],))
+            yield replace(plain, name=f"{plain.name}/mistaken", mistakes=(click,))
 
 
 def units(count: int, seed: int, each: int = 50) -> list[Invented]:
