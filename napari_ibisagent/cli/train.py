@@ -76,8 +76,8 @@ def nano(
     steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 4000,
     mistakes: Annotated[
         int, typer.Option(min=0, help="Slices that it is tried on then, to learn from its own mistakes; 0: none.")
-    ] = 6000,
-    later_steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning on those.")] = 800,
+    ] = 4000,
+    later_steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning on those.")] = 700,
     reflection: Annotated[bool, typer.Option(help="Learn from wrong turns that are taken back as well.")] = True,
     segmenter: Annotated[str, typer.Option(help="The click tool of its trajectories.")] = "geodesic",
     seed: Annotated[int, typer.Option(min=0, help="Of pictures, words, weights and order.")] = 0,

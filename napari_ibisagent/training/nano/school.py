@@ -58,8 +58,8 @@ class Curriculum:
     tool: str = "geodesic"
     reflection: bool = True
     steps: int = 4000
-    mistakes: int = 6000
-    later_steps: int = 800
+    mistakes: int = 4000
+    later_steps: int = 700
     later_rate: float = 3e-4
     again: int = 1500
     batch: int = 32
