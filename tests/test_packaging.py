@@ -61,4 +61,5 @@ def test_the_base_install_has_neither_torch_nor_qt():
     base = " ".join(project["dependencies"]).lower()
     for heavy in ("torch", "qt", "pyside", "napari", "transformers"):
         assert heavy not in base
-    assert set(project["optional-dependencies"]) == {"gui", "models", "remote", "train", "trl", "serve", "dev", "all"}
+    extras = {"gui", "models", "remote", "nninteractive", "train", "trl", "serve", "dev", "all"}
+    assert set(project["optional-dependencies"]) == extras

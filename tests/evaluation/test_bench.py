@@ -30,7 +30,8 @@ def opened():
 def test_both_loops_say_the_same(opened, history):
     course = Course(turns=3, tokens=10, side=64, history=history)
     found = compare(opened, geodesic.build(), read_templates("ibis"), course)
-    assert found.ours.text == found.plain.text and len(found.ours.text) == 3
+    # Ten tokens may end within a letter, of which ours, being a stream, shows nothing yet.
+    assert found.ours.text == [text.rstrip("\ufffd") for text in found.plain.text] and len(found.ours.text) == 3
     assert len(set(found.ours.text)) > 1  # it saw the masks
     for laps in (found.ours, found.plain):
         assert all(set(lap) == set(PARTS) and min(lap.values()) >= 0 for lap in laps.seconds)
