@@ -121,13 +121,11 @@ def nano(
         console().print(f"The agent is in {first}.", markup=False)
         if not mistakes:
             return
-        wrong = output / "mistakes"
+        wrong, mended = output / "mistakes", output / "mended"
         found = school.write_mistakes(course, agent, wrong)
-        if not found:
-            console().print("It makes no mistake that could be told.")
-            return
         console().print(f"{len(found)} trajectories of its mistakes in {wrong}", markup=False)
-        mended = output / "mended"
+        if not found:
+            return
         school.attend_again(
             *(course, first, (learned, pictures), (found, wrong), mended),
             measure=lambda model: school.trial(model, count=trials, spoken=school.speech(mended)).as_dict(),

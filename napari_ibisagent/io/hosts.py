@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -32,6 +33,11 @@ def is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def remote_allowed(said: bool | None, variable: str) -> bool:
+    """Whether another machine may be spoken to: as it was said, else as a variable of the environment has it."""
+    return os.environ.get(variable, "") in ("1", "true", "yes") if said is None else said
 
 
 def check_proxy(url: str) -> None:

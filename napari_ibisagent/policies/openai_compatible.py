@@ -16,7 +16,7 @@ from napari_ibisagent.core.dialects.conversation import Speech, messages
 from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.core.protocols import Manner, Situation
 from napari_ibisagent.io.chat import Server, served_model, stream
-from napari_ibisagent.io.hosts import check_url, is_here
+from napari_ibisagent.io.hosts import check_url, is_here, remote_allowed
 from napari_ibisagent.io.keys import key_for
 from napari_ibisagent.io.prompts import read_templates
 
@@ -73,9 +73,8 @@ def build(
     address = url or os.environ.get(_URL, "")
     if not address:
         raise InputError(f"Which server? Give url=http://localhost:8000/v1, or set {_URL}.")
-    allowed = os.environ.get(_REMOTE, "") in ("1", "true", "yes") if allow_remote_host is None else allow_remote_host
     spoken = dialect_of(dialect)
-    checked = check_url(address, allow_remote_host=allowed)
+    checked = check_url(address, allow_remote_host=remote_allowed(allow_remote_host, _REMOTE))
     server = Server(checked, key_for(checked, _KEY), stall_s=stall_s, retries=retries, most_pixels=max_pixels)
     notice = "" if is_here(server.host) else f"The scan's pictures and your words are sent to {server.host}."
     settings = {"max_tokens": max_new_tokens, "temperature": temperature, "seed": seed}

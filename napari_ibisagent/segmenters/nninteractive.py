@@ -23,6 +23,7 @@ from napari_ibisagent.core.errors import BackendError, InputError
 from napari_ibisagent.core.masks import Mask, bounding_box
 from napari_ibisagent.core.protocols import Segmentation
 from napari_ibisagent.core.view import View
+from napari_ibisagent.io.hosts import remote_allowed
 from napari_ibisagent.segmenters._embeddings import content_key
 from napari_ibisagent.segmenters._nninteractive_sessions import GoneError, Session, Source, on_this_machine, served
 from napari_ibisagent.segmenters._preprocess import shown
@@ -179,8 +180,7 @@ def build(
         raise InputError(f"Which server? Give server=http://localhost:1527, or set {_SERVER}; or give folder=.")
     if find_spec("nnInteractive") is None:
         raise BackendError(f"{name} {available()}.")
-    allowed = os.environ.get(_REMOTE, "") in ("1", "true", "yes") if allow_remote_host is None else allow_remote_host
-    return NnInteractiveSegmenter(name, served(address, allow_remote_host=allowed))
+    return NnInteractiveSegmenter(name, served(address, allow_remote_host=remote_allowed(allow_remote_host, _REMOTE)))
 
 
 def _tell(session: Session, prompt: PromptAction, view: View) -> None:

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from statistics import fmean, stdev
 
+import typer
+
 from napari_ibisagent.training.nano.school import (
     Curriculum,
     attend,
@@ -113,8 +115,8 @@ def _rows(out: Path) -> list[dict]:
 
 def _print(out: Path) -> None:
     rows = _rows(out)
-    print(f"| agent | seeds | {' | '.join(COLUMNS)} |")  # noqa: T201
-    print(f"|---|---:|{'---:|' * len(COLUMNS)}")  # noqa: T201
+    typer.echo(f"| agent | seeds | {' | '.join(COLUMNS)} |")
+    typer.echo(f"|---|---:|{'---:|' * len(COLUMNS)}")
     for name in dict.fromkeys(row["name"] for row in rows):
         mine = [row for row in rows if row["name"] == name]
         cells = []
@@ -122,11 +124,11 @@ def _print(out: Path) -> None:
             values = [row[column] for row in mine if column in row]
             spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
             cells.append(f"{fmean(values):.3f}{spread}" if values else "")
-        print(f"| {name} | {len(mine)} | {' | '.join(cells)} |")  # noqa: T201
+        typer.echo(f"| {name} | {len(mine)} | {' | '.join(cells)} |")
 
 
 def _tell(figures: dict) -> None:
-    print(figures, flush=True)  # noqa: T201
+    typer.echo(figures)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import typer
 from PIL import Image
 
 from napari_ibisagent import registry
@@ -70,7 +71,7 @@ def main() -> None:
         model = open_nano(folder)
         kind = trial(model, spoken=speech(folder), count=given.count, inverted=True)
         rest = trial(model, spoken=speech(folder), count=given.count)
-        print(json.dumps({"agent": name, "corrections": count, "kind": kind.iou, "others": rest.iou}), flush=True)  # noqa: T201
+        typer.echo(json.dumps({"agent": name, "corrections": count, "kind": kind.iou, "others": rest.iou}))
 
 
 def _replayed(given: argparse.Namespace) -> Path:

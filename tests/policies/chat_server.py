@@ -102,8 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(*answers, **options):
-    server = ChatServer(answers, **options)
+def running(server):
+    """A server, answering in a thread of its own; ``server.released`` ends what it holds back."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -113,3 +113,7 @@ def serving(*answers, **options):
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def serving(*answers, **options):
+    return running(ChatServer(answers, **options))

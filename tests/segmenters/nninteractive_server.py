@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+from chat_server import running
 from scipy import ndimage as ndi
 
 CAPABILITIES = {
@@ -146,15 +146,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-@contextmanager
 def tool_server(**options):
-    server = ToolServer(**options)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(ToolServer(**options))

@@ -47,6 +47,8 @@ TEMPLATES = Templates(
     rejected="$reason",
     by_hand="",
 )
+# Later, when it has learned to take clicks back, it is told as well which ones those were.
+TEMPLATES_LATER = replace(TEMPLATES, taken_back="$actions")
 # The dialect's form in few pieces; words with the space before them; numbers two digits at a time.
 _PIECES = (
     r"</think><action>|<think>|</action><answer>|</action>|</answer>|\(0\.|, 0\.|, 1\.|\(1\.|\d\d"
@@ -81,10 +83,6 @@ def tokenizer(texts: Sequence[str]) -> Any:
     words = make(tokenizer_object=made, eos_token=MARKS[2], pad_token=MARKS[0])
     words.add_special_tokens({"additional_special_tokens": [*MARKS, *PADS]})
     return words
-
-
-# Later, when it has learned to take clicks back, it is told as well which ones those were.
-TEMPLATES_LATER = replace(TEMPLATES, taken_back="$actions")
 
 
 def write_untrained(folder: Path, texts: Sequence[str], seed: int, size: QwenSize = SIZE) -> Path:

@@ -17,7 +17,7 @@ from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.core.knowledge import Structure
 from napari_ibisagent.core.knowledge.lexicon import lexicon_of
 from napari_ibisagent.io.chat import Server, served_model, stream
-from napari_ibisagent.io.hosts import check_url
+from napari_ibisagent.io.hosts import check_url, remote_allowed
 from napari_ibisagent.io.keys import key_for
 from napari_ibisagent.training.trajectories.form import Trajectory, TrajectoryStep
 
@@ -122,8 +122,8 @@ def served(
     address = url or os.environ.get("IBISAGENT_SERVER_URL", "")
     if not address:
         raise InputError("Which server? Give url=http://localhost:8000/v1, or set IBISAGENT_SERVER_URL.")
-    by_word = os.environ.get("IBISAGENT_SERVER_ALLOW_REMOTE_HOST", "") in ("1", "true", "yes")
-    checked = check_url(address, allow_remote_host=by_word if allow_remote_host is None else allow_remote_host)
+    allowed = remote_allowed(allow_remote_host, "IBISAGENT_SERVER_ALLOW_REMOTE_HOST")
+    checked = check_url(address, allow_remote_host=allowed)
     server = Server(checked, key_for(checked, "IBISAGENT_SERVER_KEY"), stall_s=stall_s, retries=retries)
     names = [name] if (name := model or os.environ.get("IBISAGENT_SERVER_MODEL", "")) else []
     settings = {"max_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
