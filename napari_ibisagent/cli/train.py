@@ -79,6 +79,9 @@ def nano(
     ] = 4000,
     later_steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning on those.")] = 700,
     reflection: Annotated[bool, typer.Option(help="Learn from wrong turns that are taken back as well.")] = True,
+    look_first: Annotated[
+        bool, typer.Option(help="Let it learn to see and to point before it learns to click; finer sight.")
+    ] = False,
     segmenter: Annotated[str, typer.Option(help="The click tool of its trajectories.")] = "geodesic",
     seed: Annotated[int, typer.Option(min=0, help="Of pictures, words, weights and order.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="How many make trajectories at once.")] = 1,
@@ -102,6 +105,7 @@ def nano(
             exercises=exercises,
             tool=segmenter,
             reflection=reflection,
+            looking=school.Looking() if look_first else None,
             steps=steps,
             mistakes=mistakes,
             later_steps=later_steps,

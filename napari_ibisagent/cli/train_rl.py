@@ -79,6 +79,7 @@ def rl(
     """
     with exit_codes():
         check_installed("torch", "transformers", "accelerate", "safetensors")
+        from napari_ibisagent.training.precision import faster_in_16_bits
         from napari_ibisagent.training.rl.advantages import Credit
         from napari_ibisagent.training.rl.loop import Regime
 
@@ -91,6 +92,7 @@ def rl(
             credit=Credit(credit.value),
             by_spread=by_spread,
             passes=passes,
+            bf16=not folders and faster_in_16_bits("cpu"),
             eye=not folders if eye is None else eye,
             seed=seed,
             measure_every=measure_every,

@@ -26,6 +26,7 @@ from napari_ibisagent.training.nano.school import (
     trial,
     write_trajectories,
 )
+from napari_ibisagent.training.precision import faster_in_16_bits
 from napari_ibisagent.training.rl.loop import Regime
 
 COLUMNS = ("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped")
@@ -80,7 +81,8 @@ def _played(given: argparse.Namespace, seed: int) -> None:
         folder = root / name.replace(" + ", "-").lower()
         steps = given.rl_steps if name != "RL" else min(given.rl_steps, 10)  # it never says anything that can be read
         if not (folder / "model.safetensors").exists():
-            practise(Regime(steps=steps, rate=given.rate, seed=seed), start, folder, tell=_tell)
+            regime = Regime(steps=steps, rate=given.rate, seed=seed, bf16=faster_in_16_bits("cpu"))
+            practise(regime, start, folder, tell=_tell)
         _measure(given, seed, name, folder)
 
 
@@ -92,7 +94,7 @@ def _rewarded(given: argparse.Namespace, seed: int) -> None:
         parts = (*parts, part)
         folder = given.out / f"seed-{seed}" / f"rewards-{'-'.join(parts)}"
         if not (folder / "model.safetensors").exists():
-            regime = Regime(steps=given.rl_steps, rate=given.rate, seed=seed)
+            regime = Regime(steps=given.rl_steps, rate=given.rate, seed=seed, bf16=faster_in_16_bits("cpu"))
             practise(regime, start, folder, parts=parts, tell=_tell)
         _measure(given, seed, f"rewards: {', '.join(parts)}", folder)
 

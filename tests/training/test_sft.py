@@ -406,12 +406,12 @@ def run(pupil, lessons, output, kill_at=None, **changed):
     return fine_tune(one, shelf, plan, output, source=pupil, measure=measure, tell=tell).model.state_dict()
 
 
-@pytest.mark.parametrize("lora", [0, 4])
+@pytest.mark.parametrize("lora, muon", [(0, 0.0), (4, 0.0), (0, 2.0)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_killed_run_ends_as_one_that_wasnt(pupils, straight, tmp_path, family, lora):
+def test_a_killed_run_ends_as_one_that_wasnt(pupils, straight, tmp_path, family, lora, muon):
     if lora:
         pytest.importorskip("peft")
-    options = {"lora": lora, "eye": not lora}
+    options = {"lora": lora, "eye": not lora, "muon": muon}
     whole = run(pupils[family], straight, tmp_path / "whole", **options)
     out = tmp_path / "killed"
     with pytest.raises(Killed):

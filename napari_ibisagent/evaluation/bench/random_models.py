@@ -25,7 +25,8 @@ PADS = ("<|image_pad|>", "<|video_pad|>")
 @dataclass(frozen=True, slots=True)
 class QwenSize:
     """The sizes of a Qwen2.5-VL or Qwen3-VL. Heads have 128 numbers in the published ones. turns: the base of the
-    positions' frequencies.
+    positions' frequencies; interleaved: frame, row and column get fast and slow ones each, as in Qwen3-VL, instead of
+    one after the other. merge: a token is so many patches wide and high.
     """
 
     hidden: int
@@ -41,6 +42,8 @@ class QwenSize:
     full_layers: tuple[int, ...]
     window: int = 112
     turns: float = 1_000_000.0
+    interleaved: bool = False
+    merge: int = 2
 
 
 SIZES = {
@@ -113,12 +116,12 @@ def random_qwen(
     return model.eval()
 
 
-def image_settings(family: str = "qwen2_5_vl") -> dict[str, Any]:
-    """What lies in a checkpoint's ``preprocessor_config.json``."""
+def image_settings(family: str = "qwen2_5_vl", merge: int = 2) -> dict[str, Any]:
+    """What lies in a checkpoint's ``preprocessor_config.json``. merge: see ``QwenSize``."""
     return {
         "image_processor_type": "Qwen2VLImageProcessor",
         "patch_size": 14 if family == "qwen2_5_vl" else 16,
-        "merge_size": 2,
+        "merge_size": merge,
         "temporal_patch_size": 2,
         "min_pixels": 3136,
         "max_pixels": 12845056,
@@ -157,6 +160,10 @@ def random_sam2(size: str) -> Any:
 def _text(size: QwenSize, words: int, mark: Any) -> dict[str, Any]:
     half = size.hidden // size.heads // 2
     first = half // 4
+    shared = [first, (half - first) // 2, half - first - (half - first) // 2]
+    if size.interleaved:
+        # The class deals them out in turns; a whole number of turns, so that none depends on how often it goes round.
+        shared = [1] * (half // 3 * 3 - 1) + [half % 3 + 1]
     return {
         "vocab_size": max(size.vocabulary, words),
         "hidden_size": size.hidden,
@@ -171,7 +178,7 @@ def _text(size: QwenSize, words: int, mark: Any) -> dict[str, Any]:
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": size.turns,
-            "mrope_section": [first, (half - first) // 2, half - first - (half - first) // 2],
+            "mrope_section": shared,
         },
     }
 
@@ -184,6 +191,7 @@ def _eye(size: QwenSize) -> dict[str, Any]:
         "num_heads": size.eye_heads,
         "out_hidden_size": size.hidden,
         "patch_size": 14,
+        "spatial_merge_size": size.merge,
     }
 
 

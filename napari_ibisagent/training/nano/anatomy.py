@@ -75,15 +75,31 @@ class MadeUp:
     structures: dict[str, Mask]
 
 
-def make_slice(rng: Generator, side: int = SIDE) -> MadeUp:
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a body lies in its picture: its half width and how far it may lie off the middle, as shares of the
+    picture's side, and the spread of its turn in degrees.
+    """
+
+    reach: tuple[float, float]
+    shift: float
+    turn: float
+
+
+CENTRED = Framing((0.40, 0.47), 0.03, 5)
+# Anywhere, cut off by the picture's border or small in it: where a thing is can't be known without looking.
+ANYWHERE = Framing((0.28, 0.65), 0.28, 10)
+
+
+def make_slice(rng: Generator, side: int = SIDE, framing: Framing = CENTRED) -> MadeUp:
     """A slice of ``side`` x ``side`` pixels of a new patient, abdomen or chest."""
     organs = ABDOMEN if rng.random() < 0.6 else CHEST
     rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
     # Into the frame of the standard patient: where the body lies, how large it is and how it is turned.
-    reach = side * rng.uniform(0.40, 0.47)
-    x = (columns - side / 2 - rng.uniform(-0.03, 0.03) * side) / reach
-    y = (rows - side / 2 - rng.uniform(-0.03, 0.03) * side) / (reach * rng.uniform(0.78, 0.92))
-    x, y = _turned(x, y, rng.normal(0, 5))
+    reach = side * rng.uniform(*framing.reach)
+    x = (columns - side / 2 - rng.uniform(-framing.shift, framing.shift) * side) / reach
+    y = (rows - side / 2 - rng.uniform(-framing.shift, framing.shift) * side) / (reach * rng.uniform(0.78, 0.92))
+    x, y = _turned(x, y, rng.normal(0, framing.turn))
     body = _ellipse(x, y, rng, 0.04)
     grey: Field = np.where(body < 1, np.float32(rng.uniform(0.30, 0.42)), np.float32(0.02))
     grey[(body < 1) & (body > 0.82)] = rng.uniform(0.12, 0.2)

@@ -36,6 +36,8 @@ SIZE = QwenSize(
     # Of 16 frequencies the last twelve tell rows and columns of 4 x 4 tokens apart only where they are high.
     turns=10.0,
 )
+# Of one that learns to look first: 8 x 8 tokens, told apart by fast frequencies and found by slow ones.
+FINE = replace(SIZE, turns=1000.0, interleaved=True, merge=1)
 # The step's number is the only thing that the nano agent is told besides the sentence: with it a given mask differs
 # from one of its own making.
 TEMPLATES = Templates(
@@ -49,6 +51,14 @@ TEMPLATES = Templates(
 )
 # Later, when it has learned to take clicks back, it is told as well which ones those were.
 TEMPLATES_LATER = replace(TEMPLATES, taken_back="$actions")
+# As without a template, but the sentence comes before the picture: what is looked for is known while looking.
+SENTENCE_FIRST = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content if part.type == 'text' %}{{ part.text }}{% endfor %}"
+    "{% for part in message.content if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% endfor %}"
+    "{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 # The dialect's form in few pieces; words with the space before them; numbers two digits at a time.
 _PIECES = (
     r"</think><action>|<think>|</action><answer>|</action>|</answer>|\(0\.|, 0\.|, 1\.|\(1\.|\d\d"
@@ -85,18 +95,21 @@ def tokenizer(texts: Sequence[str]) -> Any:
     return words
 
 
-def write_untrained(folder: Path, texts: Sequence[str], seed: int, size: QwenSize = SIZE) -> Path:
-    """Writes a checkpoint with random weights; returns its folder."""
+def write_untrained(
+    folder: Path, texts: Sequence[str], seed: int, size: QwenSize = SIZE, template: str | None = None
+) -> Path:
+    """Writes a checkpoint with random weights; returns its folder. template: of its chat; None: ChatML."""
     words = tokenizer(texts)
+    words.chat_template = template
     model = random_qwen(size, words, seed=seed, scale=_SPREAD)
     model.to(torch.float32).save_pretrained(folder)
-    write_rest(folder, words)
+    write_rest(folder, words, size.merge)
     write_templates(folder / PROMPTS, TEMPLATES)
     return folder
 
 
-def write_rest(folder: Path, words: Any) -> None:
-    """What lies beside the weights: tokenizer and image processor."""
+def write_rest(folder: Path, words: Any, merge: int) -> None:
+    """What lies beside the weights: tokenizer and image processor. merge: see ``QwenSize``."""
     words.save_pretrained(folder)
-    settings = image_settings() | {"max_pixels": 262_144, "image_mean": _GREY, "image_std": _GREY}
+    settings = image_settings(merge=merge) | {"max_pixels": 262_144, "image_mean": _GREY, "image_std": _GREY}
     atomic_write_bytes(folder / "preprocessor_config.json", json.dumps(settings, indent=1).encode())

@@ -25,7 +25,7 @@ def pack(folder: Path, output: Path, name: str = "nano") -> Path:
     opened = open_nano(folder)
     output.mkdir(parents=True, exist_ok=True)
     opened.model.to(torch.bfloat16).save_pretrained(output)
-    write_rest(output, opened.tokenizer)
+    write_rest(output, opened.tokenizer, opened.model.config.vision_config.spatial_merge_size)
     (output / PROMPTS).write_bytes((folder / PROMPTS).read_bytes())
     paths = sorted(path for path in output.iterdir() if path.suffix in (".safetensors", ".json", ".toml"))
     for path in paths:

@@ -6,7 +6,7 @@ All of it goes on after a kill.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_ibisagent import registry
@@ -21,11 +21,14 @@ from napari_ibisagent.policies.qwen_vl import PROMPTS
 from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_checkpoint
 from napari_ibisagent.training.acting import Figures, figures
 from napari_ibisagent.training.arena import Arena, Played
-from napari_ibisagent.training.nano.model import TEMPLATES, TEMPLATES_LATER, write_untrained
+from napari_ibisagent.training.nano.eye import Sight, learn_to_see
+from napari_ibisagent.training.nano.model import FINE, SENTENCE_FIRST, SIZE, TEMPLATES, TEMPLATES_LATER, write_untrained
+from napari_ibisagent.training.nano.pointing import QUESTION, Pointing
 from napari_ibisagent.training.nano.tasks import Invented, Mistaken, units
+from napari_ibisagent.training.precision import faster_in_16_bits
 from napari_ibisagent.training.rl.loop import Regime, reinforce
 from napari_ibisagent.training.sft.examples import Maker, Shelf
-from napari_ibisagent.training.sft.loop import Schooling, fine_tune
+from napari_ibisagent.training.sft.loop import Schooling, fine_tune, save
 from napari_ibisagent.training.trajectories.filters import Filters
 from napari_ibisagent.training.trajectories.form import Trajectory, to_json
 from napari_ibisagent.training.trajectories.simulate import REFLECTION, STRAIGHT, Recipe
@@ -42,6 +45,24 @@ PRACTICE, PRACTICE_TOOL, _PRACTICE_STEPS = 2_000_003, "geodesic", 6
 # Slices that its mistakes are looked for on are drawn from seeds from here on, so many at once.
 MISTAKES, _AT_ONCE = 5_000_003, 50
 _WRONGLY_GIVEN = 0.15
+# Pictures to look at are drawn from seeds from here on; so many, of which this share show the body anywhere.
+POINTING, _PICTURES, _ANYWHERE = 9_000_003, 4000, 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How an agent learns to look before it learns to click.
+
+    sight: steps in which its eye learns what lies where (``eye``); pointing: steps in which it then learns to click on
+    everything that a picture shows (``pointing``), of 32 pictures each, at ``rate``. muon, near_numbers: see
+    ``Schooling``; from then on its eye stays as it is.
+    """
+
+    sight: int = 800
+    pointing: int = 600
+    rate: float = 1.5e-3
+    muon: float = 2.0
+    near_numbers: float = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +70,16 @@ class Curriculum:
     """What the nano agent learns from, and how long.
 
     exercises: made-up slices. tool: the click tool of its trajectories. reflection: whether some tell of wrong turns
-    that are taken back. steps: of 32 examples each. mistakes: made-up slices that it is tried on afterwards; those on
-    which its first click misses, told as a wrong turn that is taken back, are learned in ``later_steps`` together with
-    ``again`` trajectories from before. Everything is drawn from ``seed``.
+    that are taken back. looking: what it learns before; None: nothing. steps: of 32 examples each. mistakes: made-up
+    slices that it is tried on afterwards; those on which its first click misses, told as a wrong turn that is taken
+    back, are learned in ``later_steps`` together with ``again`` trajectories from before. Everything is drawn from
+    ``seed``.
     """
 
     exercises: int = 24_000
     tool: str = "geodesic"
     reflection: bool = True
+    looking: Looking | None = None
     steps: int = 4000
     mistakes: int = 4000
     later_steps: int = 700
@@ -131,12 +154,43 @@ def attend(
     tell: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> Opened:
     """Fine-tunes a new nano agent on trajectories; writes it to ``output`` and returns it."""
-    untrained = output / "untrained"
-    if not (untrained / PROMPTS).exists():
-        write_untrained(untrained, list(_texts(trajectories)), curriculum.seed)
+    start = output / "untrained"
+    looking = curriculum.looking
+    if not (start / PROMPTS).exists():
+        texts = [*_texts(trajectories), *[QUESTION] * 3] if looking else list(_texts(trajectories))
+        write_untrained(
+            *(start, texts, curriculum.seed), FINE if looking else SIZE, SENTENCE_FIRST if looking else None
+        )
+    if looking is not None:
+        start = _sighted(looking, curriculum.seed, start, output / "sighted", tell)
+        start = _pointed(curriculum, looking, start, output / "pointed", tell)
     schooling = _schooling(curriculum, curriculum.steps, curriculum.rate)
     lessons = [(trajectories, pictures)]
-    return _taught(untrained, TEMPLATES, lessons, schooling, output, measure, tell)
+    return _taught(start, TEMPLATES, lessons, schooling, output, measure, tell)
+
+
+def _sighted(looking: Looking, seed: int, start: Path, folder: Path, tell: Callable[[dict[str, float]], None]) -> Path:
+    """The folder of an agent whose eye has learned to see; ended before its time, that begins anew."""
+    if not (folder / PROMPTS).exists():
+        opened = open_nano(start)
+        sight = Sight(looking.sight, _PICTURES, _ANYWHERE, muon=looking.muon, seed=seed)
+        learn_to_see(opened, overlay_preset(OVERLAY), sight, tell)
+        save(opened, opened.model, folder, start)
+        write_templates(folder / PROMPTS, TEMPLATES)
+    return folder
+
+
+def _pointed(
+    curriculum: Curriculum, looking: Looking, start: Path, folder: Path, tell: Callable[[dict[str, float]], None]
+) -> Path:
+    """The folder of an agent that has learned to click on everything."""
+    if not (folder / PROMPTS).exists():
+        opened = open_nano(start)
+        shelf = Pointing(_PICTURES, POINTING + curriculum.seed, _ANYWHERE, opened)
+        schooling = replace(_schooling(curriculum, looking.pointing, looking.rate), evaluate_every=0)
+        fine_tune(opened, shelf, schooling, folder, source=start, tell=tell)
+        write_templates(folder / PROMPTS, TEMPLATES)
+    return folder
 
 
 def attend_again(
@@ -159,15 +213,19 @@ def attend_again(
 
 
 def _schooling(curriculum: Curriculum, steps: int, rate: float) -> Schooling:
+    looking = curriculum.looking
     return Schooling(
         steps=steps,
         batch=curriculum.batch,
         rate=rate,
+        muon=looking.muon if looking else 0.0,
         lora=0,
-        eye=True,
+        eye=looking is None,
         seed=curriculum.seed,
         save_every=curriculum.save_every,
         evaluate_every=curriculum.measure_every,
+        bf16=faster_in_16_bits("cpu"),
+        near_numbers=looking.near_numbers if looking else 0.0,
         board=curriculum.board,
     )
 

@@ -29,6 +29,7 @@ from napari_ibisagent.training.acting import figures
 from napari_ibisagent.training.arena import Arena, Played
 from napari_ibisagent.training.batches import IGNORED, Example, Positions, to_learn
 from napari_ibisagent.training.curve import Curve
+from napari_ibisagent.training.precision import sixteen_bits
 from napari_ibisagent.training.rl.advantages import Credit, advantages
 from napari_ibisagent.training.sft.loop import save
 from napari_ibisagent.training.sft.run import RUN, STATE, check_settings, last_saved, saved_step
@@ -46,7 +47,7 @@ class Regime:
     exercises: a step plays so many, each ``group`` times. temperature: of the answers. rate: of AdamW, rising in the
     first ``warm_up`` steps, then constant. clip: how far a token may move down and up before it teaches no more.
     passes: over what a step played. credit, by_spread: see ``advantages``. least: a turn whose advantage is smaller is
-    passed over, which saves its time. batch: turns a backward pass.
+    passed over, which saves its time. batch: turns a backward pass. bf16: learn in 16 bits.
     """
 
     steps: int
@@ -61,6 +62,7 @@ class Regime:
     by_spread: bool = False
     least: float = 0.02
     batch: int = 64
+    bf16: bool = False
     eye: bool = True
     seed: int = 0
     save_every: int = 25
@@ -177,7 +179,8 @@ def _learn(
         loss_sum = entropy_sum = 0.0
         for n, portion in enumerate(portions):
             batch = to_learn([lesson.example for lesson in portion], opened, positions)
-            chosen, entropy, said = log_probabilities(model, batch, regime.temperature)
+            with sixteen_bits(model, opened.device, regime.bf16):
+                chosen, entropy, said = log_probabilities(model, batch, regime.temperature)
             if number == 0:
                 before.append(chosen.detach())
             ratio = torch.exp(chosen - before[n])
@@ -197,16 +200,20 @@ def _learn(
 def log_probabilities(
     model: Any, batch: dict[str, torch.Tensor], temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(log-probability of each written token, entropy there, which ones those are), each (B, T - 1)."""
+    """(log-probability of each written token, entropy there, which ones those are), each (B, T - 1); 0 elsewhere."""
     device = next(model.parameters()).device
     inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
     labels = batch["labels"].to(device)[:, 1:]
     said = labels != IGNORED
-    scores = model(**inputs, use_cache=False).logits[:, :-1].float() / max(temperature, 1e-6)
+    # Most of a reading is pictures and sentences: words are weighed only where some were written.
+    read = model.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1].flatten(0, 1)
+    written = read.index_select(0, said.flatten().nonzero()[:, 0])
+    scores = model.get_output_embeddings()(written).float() / max(temperature, 1e-6)
     logs = torch.log_softmax(scores, dim=-1)
-    chosen = logs.gather(2, labels.clamp(min=0)[:, :, None])[:, :, 0]
+    chosen = logs.gather(1, labels[said][:, None])[:, 0]
     entropy = -(logs.exp() * logs).sum(dim=-1)
-    return torch.where(said, chosen, 0.0), entropy, said
+    nothing = torch.zeros(said.shape, device=device)
+    return nothing.masked_scatter(said, chosen), nothing.masked_scatter(said, entropy), said
 
 
 # -- files ---------------------------------------------------------------------------------------------------

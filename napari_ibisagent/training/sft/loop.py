@@ -20,6 +20,9 @@ from napari_ibisagent.core.errors import BackendError, InputError
 from napari_ibisagent.policies.qwen_vl.loading import Opened
 from napari_ibisagent.training.batches import Example, Positions, to_learn
 from napari_ibisagent.training.curve import Curve
+from napari_ibisagent.training.muon import MatricesApart
+from napari_ibisagent.training.precision import plain_attention
+from napari_ibisagent.training.sft.near_numbers import near_numbers
 from napari_ibisagent.training.sft.run import RUN, check_settings, last_saved, saved_step
 from napari_ibisagent.training.sft.watcher import Measure, Tell, watcher
 
@@ -40,17 +43,19 @@ class Schooling:
     """How a model is trained.
 
     steps: of the optimiser; warm_up: of them, the share in which the rate rises; then it falls to nothing as a cosine.
-    batch: examples at once; accumulate: so many batches make a step. lora: the rank of low-rank adapters on the
-    language model; 0: all of its weights are trained. eye: train the eye as well (whole models only). bf16: compute in
-    16 bits. recompute: less memory for more time. save_every: steps between two checkpoints; a killed run loses at most
-    those. evaluate_every: steps between two measurements; 0: none. workers: processes that make examples. board: write
-    TensorBoard's files.
+    batch: examples at once; accumulate: so many batches make a step. muon: matrices learn by Muon at so many times the
+    rate; 0: all by AdamW. lora: the rank of low-rank adapters on the language model; 0: all of its weights are trained.
+    eye: train the eye as well (whole models only). bf16: compute in 16 bits. near_numbers: the true answer of a number
+    is a bell of that spread over its neighbours, see there; 0: it alone. recompute: less memory for more time.
+    save_every: steps between two checkpoints; a killed run loses at most those. evaluate_every: steps between two
+    measurements; 0: none. workers: processes that make examples. board: write TensorBoard's files.
     """
 
     steps: int
     batch: int = 8
     accumulate: int = 1
     rate: float = 1e-4
+    muon: float = 0.0
     warm_up: float = 0.05
     decay: float = 0.01
     lora: int = 8
@@ -59,6 +64,7 @@ class Schooling:
     save_every: int = 200
     evaluate_every: int = 0
     bf16: bool = False
+    near_numbers: float = 0.0
     recompute: bool = False
     workers: int = 0
     board: bool = True
@@ -99,7 +105,8 @@ def fine_tune(
     last = last_saved(output)
     if last is None or saved_step(output) < schooling.steps:
         try:
-            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+            with plain_attention(model, opened.device, schooling.bf16):
+                trainer.train(resume_from_checkpoint=None if last is None else str(last))
         except torch.OutOfMemoryError as error:
             raise BackendError(_too_large(opened.device, output)) from error
     else:
@@ -193,7 +200,7 @@ def _trainer(
     from transformers.trainer_callback import PrinterCallback
 
     class Teacher(Trainer):
-        """transformers' own, but a run that goes on has all of its weights.
+        """transformers' own, but with Muon where that is asked for, and a run that goes on has all of its weights.
 
         Trainer (5.24) loads a whole model by the names in the file and passes over those that it doesn't know. Of a
         Qwen2.5-VL these are nearly all, see ``load_into``.
@@ -205,6 +212,15 @@ def _trainer(
                 super()._load_from_checkpoint(resume_from_checkpoint, model)
             else:
                 load_into(whole, Path(resume_from_checkpoint))
+
+        def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+            if schooling.muon <= 0:
+                made: torch.optim.Optimizer = super().create_optimizer(model)
+                return made
+            learned: Any = self.model if model is None else model
+            matrices = MatricesApart(learned.named_parameters(), schooling.rate, schooling.muon, schooling.decay)
+            self.optimizer = matrices
+            return matrices
 
     if ":" in opened.device:
         raise InputError("Training takes the first card that it sees. Say cuda, and choose by CUDA_VISIBLE_DEVICES.")
@@ -240,8 +256,14 @@ def _trainer(
     # Several cards in one process would share a batch by its first axis, which is another one in positions and patches.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     make: Any = Teacher
+    near = schooling.near_numbers
     trainer = make(
-        model=model, args=arguments, train_dataset=shelf, data_collator=Collator(opened), callbacks=[callback]
+        model=model,
+        args=arguments,
+        train_dataset=shelf,
+        data_collator=Collator(opened),
+        callbacks=[callback],
+        compute_loss_func=near_numbers(opened.tokenizer, near) if near > 0 else None,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

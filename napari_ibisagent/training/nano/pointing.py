@@ -1,0 +1,79 @@
+"""``Pointing``: the nano agent's first lesson, to click on everything that a picture shows.
+
+A published agent has seen and pointed at millions of things before it learns to click. A click trajectory tells of one
+place a picture; here a picture tells of all its structures, in the very words of a first turn, so that looking is
+learned many times as fast.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from napari_ibisagent.core.actions import Click, Turn
+from napari_ibisagent.core.clicks import next_click
+from napari_ibisagent.core.dialects import ibis
+from napari_ibisagent.core.dialects.conversation import Message
+from napari_ibisagent.policies.qwen_vl.loading import Opened
+from napari_ibisagent.policies.qwen_vl.prompt import read_messages
+from napari_ibisagent.policies.qwen_vl.reader import closing
+from napari_ibisagent.training.batches import Example
+from napari_ibisagent.training.nano.anatomy import ANYWHERE, CENTRED, SIDE, make_slice
+from napari_ibisagent.training.words.thoughts import Kind, thought
+
+QUESTION = "click on everything"
+
+# A slice, and the middle (row, column) of each structure that it shows.
+Scene = tuple[NDArray[np.uint8], dict[str, tuple[int, int]]]
+
+
+class Pointing(Dataset[Example]):
+    """``count`` pictures drawn from ``seed``, ``anywhere`` of them with the body anywhere; made once, then kept.
+
+    Every time that a picture is asked for its structures come in another order.
+    """
+
+    def __init__(self, count: int, seed: int, anywhere: float, opened: Opened) -> None:
+        self._count, self._seed, self._anywhere, self._opened = count, seed, anywhere, opened
+        self._scenes: dict[int, tuple[Scene, Generator]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> Example:
+        if number not in self._scenes:
+            rng = np.random.default_rng([self._seed, number])
+            self._scenes[number] = _scene(rng, self._anywhere), rng
+        (image, middles), rng = self._scenes[number]
+        picture = np.repeat(image[:, :, np.newaxis], 3, axis=2)
+        reading = read_messages((Message("user", QUESTION, picture),), self._opened)
+        words = self._opened.tokenizer(told(middles, rng), add_special_tokens=False)["input_ids"]
+        return Example.of(reading, (*words, closing(self._opened)))
+
+
+def told(middles: dict[str, tuple[int, int]], rng: Generator) -> str:
+    """First turns for all structures, one after the other, in any order."""
+    names = sorted(middles)
+    return "".join(_turn(names[int(n)], middles[names[int(n)]], rng) for n in rng.permutation(len(names)))
+
+
+def _turn(name: str, middle: tuple[int, int], rng: Generator) -> str:
+    # Anywhere in its pixel before it is rounded, as in trajectories.
+    x, y = (round(float((at + rng.random()) / SIDE), 2) for at in reversed(middle))
+    click = Click(x, y, True)
+    # The same words for the same thing, as in trajectories.
+    words = thought(Kind.FIRST, name, (SIDE, SIDE), None, click, np.random.default_rng(0), brief=True)
+    return ibis.render(Turn(words, (click,)))
+
+
+def _scene(rng: Generator, anywhere: float) -> Scene:
+    made = make_slice(rng, framing=ANYWHERE if rng.random() < anywhere else CENTRED)
+    nothing = np.zeros((SIDE, SIDE), bool)
+    middles = {}
+    for name, mask in made.structures.items():
+        click = next_click(nothing, mask)
+        assert click is not None  # a structure that is shown has pixels
+        middles[name] = int(click.y * SIDE), int(click.x * SIDE)
+    return made.image, middles
