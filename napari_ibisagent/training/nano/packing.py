@@ -27,7 +27,7 @@ def pack(folder: Path, output: Path, name: str = "nano") -> Path:
     opened.model.to(torch.bfloat16).save_pretrained(output)
     write_rest(output, opened.tokenizer, opened.model.config.vision_config.spatial_merge_size)
     (output / PROMPTS).write_bytes((folder / PROMPTS).read_bytes())
-    paths = sorted(path for path in output.iterdir() if path.suffix in (".safetensors", ".json", ".toml"))
+    paths = sorted(path for path in output.iterdir() if path.suffix in (".safetensors", ".json", ".toml", ".jinja"))
     for path in paths:
         path.chmod(0o644)  # weights are written for their owner alone
     files = tuple(_stored(path) for path in paths if path.name != LOCK)
