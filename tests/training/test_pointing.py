@@ -14,10 +14,9 @@ from napari_ibisagent.core.actions import Click
 from napari_ibisagent.core.dialects import ibis
 from napari_ibisagent.training.nano.anatomy import ANYWHERE, CENTRED, SIDE, make_slice
 from napari_ibisagent.training.nano.model import write_untrained
-from napari_ibisagent.training.nano.pointing import QUESTION, Pointing
+from napari_ibisagent.training.nano.pointing import SENTENCES, Pointing
 from napari_ibisagent.training.nano.school import open_nano
 
-NUMBERS = [f"{number:02d}" for number in range(100)] * 3
 NAMED = re.compile(r"Click (.+) at the picture's")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     folder = tmp_path_factory.mktemp("words") / "untrained"
-    return open_nano(write_untrained(folder, [*[QUESTION] * 3, *NUMBERS], seed=0))
+    return open_nano(write_untrained(folder, SENTENCES, seed=0))
 
 
 def turns(opened, example):

@@ -24,6 +24,8 @@ from napari_ibisagent.training.nano.anatomy import ANYWHERE, CENTRED, SIDE, make
 from napari_ibisagent.training.words.thoughts import Kind, thought
 
 QUESTION = "click on everything"
+# What the tokenizer is to know, however few trajectories there are: as often as a word has to come.
+SENTENCES = (QUESTION, *(f"{number:02d}" for number in range(100))) * 3
 
 # A slice, and the middle (row, column) of each structure that it shows.
 Scene = tuple[NDArray[np.uint8], dict[str, tuple[int, int]]]

@@ -23,7 +23,7 @@ from napari_ibisagent.training.acting import Figures, figures
 from napari_ibisagent.training.arena import Arena, Played
 from napari_ibisagent.training.nano.eye import Sight, learn_to_see
 from napari_ibisagent.training.nano.model import FINE, SENTENCE_FIRST, SIZE, TEMPLATES, TEMPLATES_LATER, write_untrained
-from napari_ibisagent.training.nano.pointing import QUESTION, Pointing
+from napari_ibisagent.training.nano.pointing import SENTENCES, Pointing
 from napari_ibisagent.training.nano.tasks import Invented, Mistaken, units
 from napari_ibisagent.training.precision import faster_in_16_bits
 from napari_ibisagent.training.rl.loop import Regime, reinforce
@@ -157,7 +157,7 @@ def attend(
     start = output / "untrained"
     looking = curriculum.looking
     if not (start / PROMPTS).exists():
-        texts = [*_texts(trajectories), *[QUESTION] * 3] if looking else list(_texts(trajectories))
+        texts = [*_texts(trajectories), *(SENTENCES if looking else ())]
         write_untrained(
             *(start, texts, curriculum.seed), FINE if looking else SIZE, SENTENCE_FIRST if looking else None
         )
