@@ -42,10 +42,9 @@ class Sight:
     """
 
     steps: int
-    pictures: int = 8000
+    pictures: int
     anywhere: float = 0.7
     rate: float = 1e-3
-    muon: float = 2.0
     warm_up: int = 100
     seed: int = 0
 
@@ -85,7 +84,7 @@ def learn_to_see(
     for parameter in learned:
         parameter.requires_grad_(True)
     named = [*eye.named_parameters(), *told.named_parameters()]
-    optimiser = MatricesApart(named, sight.rate, sight.muon, 0.01)
+    optimiser = MatricesApart(named, sight.rate, 1.0, 0.01)
     shelf = _slices(sight)
     weight = _weights(shelf).to(opened.device)
     losses: list[float] = []
@@ -139,7 +138,7 @@ def _batches(
     rng = np.random.default_rng([_SEED, sight.seed])
     for _ in range(sight.steps):
         chosen = [shelf[int(n)] for n in rng.integers(len(shelf), size=_PICTURES)]
-        masks = [some_mask(one, rng) for one in chosen]
+        masks = [_mask(one, rng) for one in chosen]
         pictures = [
             draw_mask(np.repeat(one.image[:, :, np.newaxis], 3, axis=2), mask if mask.any() else None, overlay)
             for one, mask in zip(chosen, masks, strict=True)
@@ -149,7 +148,7 @@ def _batches(
         yield pictures, torch.from_numpy(cells), torch.from_numpy(masked[:, 0])
 
 
-def some_mask(made: MadeUp, rng: Generator) -> Mask:
+def _mask(made: MadeUp, rng: Generator) -> Mask:
     """Some structure's outline, often moved, grown or shrunk; or nothing."""
     if not made.structures or rng.random() >= _MASKED:
         return np.zeros((SIDE, SIDE), bool)

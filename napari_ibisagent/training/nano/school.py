@@ -55,7 +55,7 @@ class Looking:
 
     sight: steps in which its eye learns what lies where (``eye``); pointing: steps in which it then learns to click on
     everything that a picture shows (``pointing``), of 32 pictures each, at ``rate``. muon, near_numbers: see
-    ``Schooling``; from then on its eye stays as it is.
+    ``Schooling``, from the pointing on, in which its eye stays as it is.
     """
 
     sight: int = 800
@@ -173,7 +173,7 @@ def _sighted(looking: Looking, seed: int, start: Path, folder: Path, tell: Calla
     """The folder of an agent whose eye has learned to see; ended before its time, that begins anew."""
     if not (folder / PROMPTS).exists():
         opened = open_nano(start)
-        sight = Sight(looking.sight, _PICTURES, _ANYWHERE, muon=looking.muon, seed=seed)
+        sight = Sight(looking.sight, _PICTURES, _ANYWHERE, seed=seed)
         learn_to_see(opened, overlay_preset(OVERLAY), sight, tell)
         save(opened, opened.model, folder, start)
         write_templates(folder / PROMPTS, TEMPLATES)

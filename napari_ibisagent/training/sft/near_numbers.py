@@ -1,4 +1,4 @@
-"""``NearNumbers``: a loss to which a number is nearly right when a neighbour of the true one is said.
+"""``near_numbers``: a loss to which a number is nearly right when a neighbour of the true one is said.
 
 Usual cross-entropy knows no near and far: to it 0.41 for 0.40 is as wrong as 0.90. A small model that has seen few
 pictures then keeps some favourites, and says them wherever it isn't sure. Here the true answer of a number is a bell
