@@ -73,15 +73,14 @@ def clicknet(
 def nano(
     output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="A folder; a run in it goes on.")],
     exercises: Annotated[int, typer.Option(min=20, help="Made-up slices to learn from.")] = 24_000,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 4000,
+    sight: Annotated[int, typer.Option(min=1, help="Steps in which its eye learns to see first.")] = 800,
+    pointing: Annotated[int, typer.Option(min=1, help="Steps in which it then learns to say where things are.")] = 1500,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 1500,
     mistakes: Annotated[
         int, typer.Option(min=0, help="Slices that it is tried on then, to learn from its own mistakes; 0: none.")
     ] = 4000,
     later_steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning on those.")] = 700,
     reflection: Annotated[bool, typer.Option(help="Learn from wrong turns that are taken back as well.")] = True,
-    look_first: Annotated[
-        bool, typer.Option(help="Let it learn to see and to point before it learns to click; finer sight.")
-    ] = False,
     segmenter: Annotated[str, typer.Option(help="The click tool of its trajectories.")] = "geodesic",
     seed: Annotated[int, typer.Option(min=0, help="Of pictures, words, weights and order.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="How many make trajectories at once.")] = 1,
@@ -105,7 +104,7 @@ def nano(
             exercises=exercises,
             tool=segmenter,
             reflection=reflection,
-            looking=school.Looking() if look_first else None,
+            looking=school.Looking(sight=sight, pointing=pointing),
             steps=steps,
             mistakes=mistakes,
             later_steps=later_steps,

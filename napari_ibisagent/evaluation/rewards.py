@@ -98,6 +98,21 @@ def rewards(facts: Sequence[TurnFacts], truth_empty: bool, config: RewardConfig)
     return tuple(sum(parts.values()) for parts in breakdown(facts, truth_empty, config))
 
 
+def stopping(facts: Sequence[TurnFacts], truth_empty: bool, config: RewardConfig) -> tuple[float, ...]:
+    """For each turn what it would have been worth to end the episode there instead, in good form, with the mask that
+    lay on the table; of the first one, which has none before it, 0.
+    """
+    ends = [
+        TurnFacts(True, t.iou_after, t.iou_after, t.has_mask, terminates=True, says_absent=not t.has_mask)
+        for t in facts[:-1]
+    ]
+    values = [
+        sum(config.part(name).weight * config.part(name).shape(end, number, truth_empty) for name in PARTS)
+        for number, end in enumerate(ends, 2)
+    ]
+    return (0.0, *values) if facts else ()
+
+
 def total(facts: Sequence[TurnFacts], truth_empty: bool, config: RewardConfig) -> float:
     """The episode's reward, the sum over its turns. Raises as ``breakdown`` does."""
     return sum(rewards(facts, truth_empty, config))

@@ -1,10 +1,12 @@
 """The paper's ablation on the nano agent: what fine-tuning, reflection and playing add, over several seeds.
 
-    python tests/benchmarks/nano_ablation.py OUT --seeds 0 1 2
+    python tests/benchmarks/nano_ablation.py OUT --base NANO/sft/pointed --seeds 0 1 2
 
-Everything lies in OUT and is gone on with after a stop; finished runs are not made again. Every agent is measured with
-the embedded click tool on the same unseen slices, some of which begin with the mask of something else. The table goes
-to standard output, each row's figures to OUT/results.jsonl.
+All begin from one agent that has learned to look and hasn't seen a trajectory (``train nano`` leaves one), as the
+paper's all begin from one published model; it is the "untrained" one. A seed draws trajectories, their order, and what
+is played. Everything lies in OUT and is gone on with after a stop; finished runs are not made again. Every agent is
+measured with the embedded click tool, with which it also plays, on the same unseen slices, some of which begin with the
+mask of something else. The table goes to standard output, each row's figures to OUT/results.jsonl.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from statistics import fmean, stdev
 
 import typer
 
+from napari_ibisagent import registry
 from napari_ibisagent.training.nano.school import (
     Curriculum,
     attend,
@@ -31,11 +34,13 @@ from napari_ibisagent.training.rl.loop import Regime
 
 COLUMNS = ("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped")
 RESULTS = "results.jsonl"
+TOOL = registry.DEFAULT_SEGMENTER
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--exercises", type=int, default=5000)
     parser.add_argument("--steps", type=int, default=1000)
@@ -64,9 +69,7 @@ def _fine_tuned(given: argparse.Namespace, seed: int) -> None:
         )
         if not (folder / "sft" / "model.safetensors").exists():
             learned = write_trajectories(course, folder / "trajectories")
-            attend(course, learned, folder / "trajectories", folder / "sft", tell=_tell)
-        if reflection:
-            _measure(given, seed, "untrained", folder / "sft" / "untrained")
+            attend(course, learned, folder / "trajectories", folder / "sft", start=given.base, tell=_tell)
         _measure(given, seed, name, folder / "sft")
 
 
@@ -75,14 +78,15 @@ def _played(given: argparse.Namespace, seed: int) -> None:
     starts = {
         "SFT + RL": root / "sft" / "sft",
         "SFT + reflection + RL": root / "sft-reflection" / "sft",
-        "RL": root / "sft-reflection" / "sft" / "untrained",
+        "RL": given.base,
     }
+    _measure(given, seed, "untrained", given.base)
     for name, start in starts.items():
         folder = root / name.replace(" + ", "-").lower()
         steps = given.rl_steps if name != "RL" else min(given.rl_steps, 10)  # it never says anything that can be read
         if not (folder / "model.safetensors").exists():
             regime = Regime(steps=steps, rate=given.rate, seed=seed, bf16=faster_in_16_bits("cpu"))
-            practise(regime, start, folder, tell=_tell)
+            practise(regime, start, folder, tool=TOOL, tell=_tell)
         _measure(given, seed, name, folder)
 
 
@@ -95,7 +99,7 @@ def _rewarded(given: argparse.Namespace, seed: int) -> None:
         folder = given.out / f"seed-{seed}" / f"rewards-{'-'.join(parts)}"
         if not (folder / "model.safetensors").exists():
             regime = Regime(steps=given.rl_steps, rate=given.rate, seed=seed, bf16=faster_in_16_bits("cpu"))
-            practise(regime, start, folder, parts=parts, tell=_tell)
+            practise(regime, start, folder, tool=TOOL, parts=parts, tell=_tell)
         _measure(given, seed, f"rewards: {', '.join(parts)}", folder)
 
 

@@ -18,7 +18,7 @@ from napari_ibisagent.core.errors import BackendError, GridError, StateError, Un
 from napari_ibisagent.core.view import Plane, view_of
 from napari_ibisagent.core.volume import Volume
 from napari_ibisagent.evaluation.metrics import score
-from napari_ibisagent.evaluation.rewards import PARTS, PRESETS, breakdown, reward_config, rewards, total
+from napari_ibisagent.evaluation.rewards import PARTS, PRESETS, breakdown, reward_config, rewards, stopping, total
 from napari_ibisagent.evaluation.turn_facts import TurnFacts, facts
 from napari_ibisagent.policies import oracle, scripted
 from napari_ibisagent.segmenters import geodesic
@@ -301,6 +301,18 @@ def test_parts_add_up_one_by_one(episode, name, names):
     assert rewards(played, truth_empty, config.only(*names)) == pytest.approx(expected)
     assert rewards(played, truth_empty, config) == pytest.approx([sum(parts.values()) for parts in whole])
     assert total(played, truth_empty, config) == pytest.approx(sum(rewards(played, truth_empty, config)))
+
+
+@given(episodes(), st.sampled_from(sorted(PRESETS)))
+def test_what_stopping_would_have_been_worth(episode, name):
+    """At every turn but the first: the last reward of the episode that ends there."""
+    played, truth_empty = episode
+    config = reward_config(name)
+    found = stopping(played, truth_empty, config)
+    assert len(found) == len(played)
+    for n in range(1, len(played)):
+        now = last_state(played[:n], None)
+        assert found[n] == pytest.approx(rewards([*played[:n], stop(now, not now[1])], truth_empty, config)[-1])
 
 
 def test_weights_can_be_changed():

@@ -47,6 +47,12 @@ def test_the_lessons_follow_each_other(tmp_path):
     assert packed.tokenizer.chat_template == agent.tokenizer.chat_template
     assert packed.images.merge_size == packed.model.config.vision_config.spatial_merge_size == 1
     assert trial(packed, "geodesic", spoken=speech(tmp_path / "packed"), count=3, steps=2).episodes == 3
+    # A second one begins from an agent that has learned to look already.
+    other = attend(
+        *(course, learned, tmp_path / "trajectories", tmp_path / "other"), start=tmp_path / "sft" / "pointed"
+    )
+    assert all(torch.equal(weight, models[""][name]) for name, weight in other.model.state_dict().items())
+    assert not (tmp_path / "other" / "untrained").exists()
     again = []
     attend(course, learned, tmp_path / "trajectories", tmp_path / "sft", tell=again.append)
     assert not any("eye_loss" in entry for entry in again)

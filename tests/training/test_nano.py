@@ -191,9 +191,9 @@ def test_the_untrained_checkpoint_opens_as_a_policy(tmp_path):
     look = lambda _: grey_picture(view.image, exercise.window)  # noqa: E731
     "".join(policy.act(Situation(episode, flat(exercise), view, look)))
     read = policy.opened.tokenizer.decode(policy.reader._known.ids)
-    assert f"1 {exercise.prompt}<|im_end|>\n<|im_start|>assistant\n" in read
+    assert f"user\n1 {exercise.prompt}<|vision_start|>" in read
     (shown,) = policy.reader._known.pictures
-    assert shown.count == (SIDE // 28) ** 2
+    assert shown.count == (SIDE // 14) ** 2
     assert (folders[0] / PROMPTS).is_file() and TEMPLATES.first == "$step $prompt"
 
 

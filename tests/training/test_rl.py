@@ -53,9 +53,15 @@ def nano():
 # -- advantages ------------------------------------------------------------------------------------------------
 
 
+def stops_of(groups):
+    """As many numbers as turns, each another."""
+    return [[[0.1 * n - 0.3 * m for n in range(len(turns))] for m, turns in enumerate(group)] for group in groups]
+
+
 @given(st.lists(GROUP, min_size=1, max_size=3), st.booleans())
 def test_an_episodes_advantage_is_about_its_group(groups, by_spread):
-    for group, found in zip(groups, advantages(groups, Credit.EPISODE, by_spread=by_spread), strict=True):
+    made = advantages(groups, stops_of(groups), Credit.EPISODE, by_spread=by_spread)
+    for group, found in zip(groups, made, strict=True):
         assert [len(one) for one in found] == [len(turns) for turns in group]
         assert sum(one[0] for one in found) == pytest.approx(0, abs=1e-6)
         totals = [sum(turns) for turns in group]
@@ -66,18 +72,21 @@ def test_an_episodes_advantage_is_about_its_group(groups, by_spread):
 
 @given(GROUP)
 def test_a_turn_is_credited_with_what_came_from_it_on(group):
-    (found,) = advantages([group], Credit.TURN, by_spread=False)
+    """The first one beside the group's, which saw the same; a later one beside ending there."""
+    (stops,) = stops_of([group])
+    (found,) = advantages([group], [stops], Credit.TURN, by_spread=False)
     whole = np.mean([sum(turns) for turns in group])
-    for turns, one in zip(group, found, strict=True):
+    for turns, stop, one in zip(group, stops, found, strict=True):
         assert one[0] == pytest.approx(sum(turns) - whole, abs=1e-6)
-        later = np.mean([sum(other[len(turns) - 1 :]) for other in group])
-        assert one[-1] == pytest.approx(turns[-1] - later, abs=1e-6)
+        for n in range(1, len(turns)):
+            assert one[n] == pytest.approx(sum(turns[n:]) - stop[n], abs=1e-6)
 
 
 @given(TURNS, st.integers(2, 5), st.sampled_from(Credit), st.booleans())
-def test_a_group_without_differences_teaches_nothing(turns, count, credit, by_spread):
-    (found,) = advantages([[turns] * count], credit, by_spread=by_spread)
-    assert all(np.allclose(one, 0, atol=1e-6) for one in found)
+def test_a_group_without_differences_teaches_nothing_about_first_turns(turns, count, credit, by_spread):
+    group = [[turns] * count]
+    (found,) = advantages(group, stops_of(group), credit, by_spread=by_spread)
+    assert all(np.allclose(one[0], 0, atol=1e-6) for one in found)
 
 
 # -- the loss --------------------------------------------------------------------------------------------------
@@ -183,10 +192,10 @@ def test_an_episodes_reward_is_that_of_evaluation(nano):
     config = reward_config("default")
     for one in arena.play([made.exercise(n) for n in range(4)]):
         earned = loop._earned(one, config)
-        assert len(earned) == len(one.said)
+        assert len(earned.rewards) == len(earned.stopping) == len(one.said)
         truth = one.exercise.truth
         expected = total(facts(one.episode, truth, [True] * len(one.said)), not truth.any(), config)
-        assert one.malformed or sum(earned) == pytest.approx(expected)
+        assert one.malformed or sum(earned.rewards) == pytest.approx(expected)
 
 
 class Broken:

@@ -64,6 +64,7 @@ _LESIONS = (
     ("lung nodule", "right lung", (0.12, 0.18), (0.45, 0.06), 0.3),
     ("lung nodule", "left lung", (0.12, 0.18), (0.45, 0.06), 0.3),
 )
+LESIONS = tuple(dict.fromkeys(name for name, *_ in _LESIONS))
 NAMES = tuple(dict.fromkeys((*(o.name for o in (*ABDOMEN, *CHEST)), *(name for name, *_ in _LESIONS))))
 
 

@@ -20,7 +20,8 @@ from napari_ibisagent.io.atomic import atomic_write_bytes
 from napari_ibisagent.io.prompts import write_templates
 from napari_ibisagent.policies.qwen_vl import PROMPTS
 
-# Heads of 32 numbers; every picture of 112 pixels a side is one window of the eye.
+# Heads of 32 numbers; every picture of 112 pixels a side is one window of the eye, and 8 x 8 tokens. Fast frequencies
+# tell these apart, slow ones find them.
 SIZE = QwenSize(
     hidden=192,
     layers=4,
@@ -33,11 +34,10 @@ SIZE = QwenSize(
     eye_heads=4,
     eye_intermediate=384,
     full_layers=(0, 1, 2, 3),
-    # Of 16 frequencies the last twelve tell rows and columns of 4 x 4 tokens apart only where they are high.
-    turns=10.0,
+    turns=1000.0,
+    interleaved=True,
+    merge=1,
 )
-# Of one that learns to look first: 8 x 8 tokens, told apart by fast frequencies and found by slow ones.
-FINE = replace(SIZE, turns=1000.0, interleaved=True, merge=1)
 # The step's number is the only thing that the nano agent is told besides the sentence: with it a given mask differs
 # from one of its own making.
 TEMPLATES = Templates(
@@ -51,8 +51,8 @@ TEMPLATES = Templates(
 )
 # Later, when it has learned to take clicks back, it is told as well which ones those were.
 TEMPLATES_LATER = replace(TEMPLATES, taken_back="$actions")
-# As without a template, but the sentence comes before the picture: what is looked for is known while looking.
-SENTENCE_FIRST = (
+# ChatML, but the sentence comes before the picture: what is looked for is known while looking.
+_SENTENCE_FIRST = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}"
     "{% for part in message.content if part.type == 'text' %}{{ part.text }}{% endfor %}"
@@ -95,12 +95,10 @@ def tokenizer(texts: Sequence[str]) -> Any:
     return words
 
 
-def write_untrained(
-    folder: Path, texts: Sequence[str], seed: int, size: QwenSize = SIZE, template: str | None = None
-) -> Path:
-    """Writes a checkpoint with random weights; returns its folder. template: of its chat; None: ChatML."""
+def write_untrained(folder: Path, texts: Sequence[str], seed: int, size: QwenSize = SIZE) -> Path:
+    """Writes a checkpoint with random weights; returns its folder."""
     words = tokenizer(texts)
-    words.chat_template = template
+    words.chat_template = _SENTENCE_FIRST
     model = random_qwen(size, words, seed=seed, scale=_SPREAD)
     model.to(torch.float32).save_pretrained(folder)
     write_rest(folder, words, size.merge)

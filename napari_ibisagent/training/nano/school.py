@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch.utils.data import ConcatDataset, Dataset
+
 from napari_ibisagent import registry
 from napari_ibisagent.agent.stop import Limits
 from napari_ibisagent.core.actions import Click
@@ -21,9 +23,10 @@ from napari_ibisagent.policies.qwen_vl import PROMPTS
 from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_checkpoint
 from napari_ibisagent.training.acting import Figures, figures
 from napari_ibisagent.training.arena import Arena, Played
+from napari_ibisagent.training.batches import Example
 from napari_ibisagent.training.nano.eye import Sight, learn_to_see
-from napari_ibisagent.training.nano.model import FINE, SENTENCE_FIRST, SIZE, TEMPLATES, TEMPLATES_LATER, write_untrained
-from napari_ibisagent.training.nano.pointing import SENTENCES, Pointing
+from napari_ibisagent.training.nano.model import TEMPLATES, TEMPLATES_LATER, write_untrained
+from napari_ibisagent.training.nano.pointing import SENTENCES, TURNS, Pointing
 from napari_ibisagent.training.nano.tasks import Invented, Mistaken, units
 from napari_ibisagent.training.precision import faster_in_16_bits
 from napari_ibisagent.training.rl.loop import Regime, reinforce
@@ -44,25 +47,28 @@ HELD_OUT = 1_000_003
 PRACTICE, PRACTICE_TOOL, _PRACTICE_STEPS = 2_000_003, "geodesic", 6
 # Slices that its mistakes are looked for on are drawn from seeds from here on, so many at once.
 MISTAKES, _AT_ONCE = 5_000_003, 50
+_PARTS = 2
 _WRONGLY_GIVEN = 0.15
-# Pictures to look at are drawn from seeds from here on; so many, of which this share show the body anywhere.
-POINTING, _PICTURES, _ANYWHERE = 9_000_003, 4000, 0.7
+# Pictures to point at are drawn from seeds from here on: for the first lesson so many, and those among trajectories, of
+# which no more structures are asked for, so that they are about as long as a turn.
+POINTING, _PICTURES, BESIDE, _MOST = 9_000_003, 12_000, 11_000_003, 3
+# So many are for the eye; on this share of all pictures to look at the body lies anywhere.
+_SEEN, _ANYWHERE = 4000, 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Looking:
     """How an agent learns to look before it learns to click.
 
-    sight: steps in which its eye learns what lies where (``eye``); pointing: steps in which it then learns to click on
-    everything that a picture shows (``pointing``), of 32 pictures each, at ``rate``. muon, near_numbers: see
-    ``Schooling``, from the pointing on, in which its eye stays as it is.
+    sight: steps in which its eye learns what lies where (``eye``). pointing: steps in which it then learns to list
+    everything that a picture shows with its place (``pointing``), of 32 pictures each, at ``rate``; its eye stays as it
+    is from there on. beside: the share of pictures to point at among its trajectories, so that it isn't forgotten.
     """
 
     sight: int = 800
-    pointing: int = 600
+    pointing: int = 1500
     rate: float = 1.5e-3
-    muon: float = 2.0
-    near_numbers: float = 1.5
+    beside: float = 0.33
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +76,25 @@ class Curriculum:
     """What the nano agent learns from, and how long.
 
     exercises: made-up slices. tool: the click tool of its trajectories. reflection: whether some tell of wrong turns
-    that are taken back. looking: what it learns before; None: nothing. steps: of 32 examples each. mistakes: made-up
-    slices that it is tried on afterwards; those on which its first click misses, told as a wrong turn that is taken
-    back, are learned in ``later_steps`` together with ``again`` trajectories from before. Everything is drawn from
-    ``seed``.
+    that are taken back. looking: what it learns before. steps: of 32 examples each. mistakes: made-up slices that it is
+    tried on afterwards; those on which its first click misses, told as a wrong turn that is taken back, are learned in
+    ``later_steps`` together with ``again`` trajectories from before. muon, near_numbers: see ``Schooling``. Everything
+    is drawn from ``seed``.
     """
 
     exercises: int = 24_000
     tool: str = "geodesic"
     reflection: bool = True
-    looking: Looking | None = None
-    steps: int = 4000
+    looking: Looking = Looking()
+    steps: int = 1500
     mistakes: int = 4000
     later_steps: int = 700
     later_rate: float = 3e-4
     again: int = 1500
     batch: int = 32
-    rate: float = 1e-3
+    rate: float = 5e-4
+    muon: float = 2.0
+    near_numbers: float = 1.5
     seed: int = 0
     processes: int = 1
     measure_every: int = 500
@@ -150,43 +158,50 @@ def attend(
     pictures: Path,
     output: Path,
     *,
+    start: Path | None = None,
     measure: Callable[[Opened], dict[str, float]] | None = None,
     tell: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> Opened:
-    """Fine-tunes a new nano agent on trajectories; writes it to ``output`` and returns it."""
-    start = output / "untrained"
-    looking = curriculum.looking
-    if not (start / PROMPTS).exists():
-        texts = [*_texts(trajectories), *(SENTENCES if looking else ())]
-        write_untrained(
-            *(start, texts, curriculum.seed), FINE if looking else SIZE, SENTENCE_FIRST if looking else None
-        )
-    if looking is not None:
-        start = _sighted(looking, curriculum.seed, start, output / "sighted", tell)
-        start = _pointed(curriculum, looking, start, output / "pointed", tell)
+    """Fine-tunes a nano agent on trajectories; writes it to ``output`` and returns it.
+
+    start: the checkpoint that it begins from, as ``made_ready`` makes one; None: that is made in ``output``.
+    """
+    ready = made_ready(curriculum, trajectories, output, tell) if start is None else start
     schooling = _schooling(curriculum, curriculum.steps, curriculum.rate)
     lessons = [(trajectories, pictures)]
-    return _taught(start, TEMPLATES, lessons, schooling, output, measure, tell)
+    return _taught(curriculum, ready, TEMPLATES, lessons, schooling, output, measure, tell)
 
 
-def _sighted(looking: Looking, seed: int, start: Path, folder: Path, tell: Callable[[dict[str, float]], None]) -> Path:
+def made_ready(
+    curriculum: Curriculum,
+    trajectories: Sequence[Trajectory],
+    output: Path,
+    tell: Callable[[dict[str, float]], None] = lambda _: None,
+) -> Path:
+    """The folder of an agent that has learned to look, and hasn't seen a trajectory."""
+    start = output / "untrained"
+    if not (start / PROMPTS).exists():
+        write_untrained(start, [*_texts(trajectories), *SENTENCES], curriculum.seed)
+    return _pointed(curriculum, _sighted(curriculum, start, output / "sighted", tell), output / "pointed", tell)
+
+
+def _sighted(curriculum: Curriculum, start: Path, folder: Path, tell: Callable[[dict[str, float]], None]) -> Path:
     """The folder of an agent whose eye has learned to see; ended before its time, that begins anew."""
     if not (folder / PROMPTS).exists():
         opened = open_nano(start)
-        sight = Sight(looking.sight, _PICTURES, _ANYWHERE, seed=seed)
+        sight = Sight(curriculum.looking.sight, _SEEN, _ANYWHERE, seed=curriculum.seed)
         learn_to_see(opened, overlay_preset(OVERLAY), sight, tell)
         save(opened, opened.model, folder, start)
         write_templates(folder / PROMPTS, TEMPLATES)
     return folder
 
 
-def _pointed(
-    curriculum: Curriculum, looking: Looking, start: Path, folder: Path, tell: Callable[[dict[str, float]], None]
-) -> Path:
-    """The folder of an agent that has learned to click on everything."""
+def _pointed(curriculum: Curriculum, start: Path, folder: Path, tell: Callable[[dict[str, float]], None]) -> Path:
+    """The folder of an agent that has learned to say where everything is."""
     if not (folder / PROMPTS).exists():
         opened = open_nano(start)
         shelf = Pointing(_PICTURES, POINTING + curriculum.seed, _ANYWHERE, opened)
+        looking = curriculum.looking
         schooling = replace(_schooling(curriculum, looking.pointing, looking.rate), evaluate_every=0)
         fine_tune(opened, shelf, schooling, folder, source=start, tell=tell)
         write_templates(folder / PROMPTS, TEMPLATES)
@@ -209,28 +224,29 @@ def attend_again(
     """
     schooling = _schooling(curriculum, curriculum.later_steps, curriculum.later_rate)
     lessons = [(before[0][: curriculum.again], before[1]), mistakes]
-    return _taught(start, TEMPLATES_LATER, lessons, schooling, output, measure, tell)
+    return _taught(curriculum, start, TEMPLATES_LATER, lessons, schooling, output, measure, tell)
 
 
 def _schooling(curriculum: Curriculum, steps: int, rate: float) -> Schooling:
-    looking = curriculum.looking
     return Schooling(
         steps=steps,
-        batch=curriculum.batch,
+        # What half a batch needs stays in the processor's cache.
+        batch=curriculum.batch // _PARTS,
+        accumulate=_PARTS,
         rate=rate,
-        muon=looking.muon if looking else 0.0,
+        muon=curriculum.muon,
         lora=0,
-        eye=looking is None,
         seed=curriculum.seed,
         save_every=curriculum.save_every,
         evaluate_every=curriculum.measure_every,
         bf16=faster_in_16_bits("cpu"),
-        near_numbers=looking.near_numbers if looking else 0.0,
+        near_numbers=curriculum.near_numbers,
         board=curriculum.board,
     )
 
 
 def _taught(
+    curriculum: Curriculum,
     start: Path,
     templates: Templates,
     lessons: Sequence[tuple[Sequence[Trajectory], Path]],
@@ -244,9 +260,18 @@ def _taught(
     maker = Maker(opened, Speech(templates, dialect(DIALECT).render), overlay_preset(OVERLAY))
     folders = {id(one): folder for found, folder in lessons for one in found}
     shelf = Shelf([one for found, _ in lessons for one in found], lambda one: picture_of(one, folders[id(one)]), maker)
+    learned = _beside(curriculum, shelf, opened)
     output.mkdir(parents=True, exist_ok=True)
     write_templates(output / PROMPTS, templates)
-    return fine_tune(opened, shelf, schooling, output, source=start, measure=measure, tell=tell)
+    return fine_tune(opened, learned, schooling, output, source=start, measure=measure, tell=tell)
+
+
+def _beside(curriculum: Curriculum, shelf: Shelf, opened: Opened) -> Dataset[Example]:
+    """What is learned from, and beside it pictures on which everything is clicked."""
+    share = curriculum.looking.beside
+    count = max(1, round(len(shelf) * share / (1 - share)))
+    pointing = Pointing(count, BESIDE + curriculum.seed, _ANYWHERE, opened, TURNS, _MOST)
+    return ConcatDataset([shelf, pointing])
 
 
 def practise(

@@ -2,8 +2,8 @@
 
 A step: the agent plays each of some exercises several times (``arena``: the runner with the click tool in process, the
 new picture goes back each turn), every turn is rewarded (``evaluation.rewards``), and each of its tokens is made
-likelier or unlikelier by how much better its episode was than the others of its exercise. What a step draws depends on
-the seed and its number alone, so a run that goes on after a kill is the run that wasn't killed.
+likelier or unlikelier by how much better what came of it was than what might have (``advantages``). What a step draws
+depends on the seed and its number alone, so a run that goes on after a kill is the run that wasn't killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from napari_ibisagent.core.errors import InputError
-from napari_ibisagent.evaluation.rewards import PARTS, RewardConfig, rewards
+from napari_ibisagent.evaluation.rewards import PARTS, RewardConfig, rewards, stopping
 from napari_ibisagent.evaluation.turn_facts import facts
 from napari_ibisagent.policies.qwen_vl.loading import Opened
 from napari_ibisagent.training.acting import figures
@@ -77,6 +77,14 @@ class _Lesson:
     advantage: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Earned:
+    """What an episode's turns were worth, and what it would have been worth to end it there instead."""
+
+    rewards: tuple[float, ...]
+    stopping: tuple[float, ...]
+
+
 def reinforce(
     arena: Arena,
     exercise: Callable[[int], Exercise],
@@ -115,7 +123,7 @@ def reinforce(
         earned = [_earned(one, reward) for one in played]
         lessons = _lessons(played, earned, regime)
         moved = _learn(model, optimiser, learned, lessons, opened, positions, regime)
-        entry = {"step": step + 1, "reward": fmean(sum(turns) for turns in earned), "turns": len(lessons)}
+        entry = {"step": step + 1, "reward": fmean(sum(one.rewards) for one in earned), "turns": len(lessons)}
         entry |= figures(played).as_dict() | moved
         curve.add(entry)
         tell(entry)
@@ -137,20 +145,25 @@ def _play(arena: Arena, exercise: Callable[[int], Exercise], step: int, regime: 
     return arena.play([one for one in chosen for _ in range(regime.group)], seed=regime.seed * 1_000_003 + step)
 
 
-def _earned(played: Played, reward: RewardConfig) -> tuple[float, ...]:
-    """The reward of each turn. The same function as the metric's: see ``evaluation``."""
+def _earned(played: Played, reward: RewardConfig) -> _Earned:
+    """What each turn was worth. The same function as the metric's: see ``evaluation``."""
     truth = played.exercise.truth
     turns = facts(played.episode, truth, [said.readable for said in played.said], silent=reward.silent)
-    return rewards(turns, not truth.any(), reward)
+    return _Earned(rewards(turns, not truth.any(), reward), stopping(turns, not truth.any(), reward))
 
 
-def _lessons(played: Sequence[Played], earned: Sequence[Sequence[float]], regime: Regime) -> list[_Lesson]:
+def _lessons(played: Sequence[Played], earned: Sequence[_Earned], regime: Regime) -> list[_Lesson]:
     """The turns that are worth a backward pass."""
     groups = [earned[n : n + regime.group] for n in range(0, len(earned), regime.group)]
-    found = [one for group in advantages(groups, regime.credit, by_spread=regime.by_spread) for one in group]
+    found = advantages(
+        [[one.rewards for one in group] for group in groups],
+        [[one.stopping for one in group] for group in groups],
+        regime.credit,
+        by_spread=regime.by_spread,
+    )
     return [
         _Lesson(Example.of(said.reading, said.tokens), float(advantage))
-        for one, values in zip(played, found, strict=True)
+        for one, values in zip(played, (values for group in found for values in group), strict=True)
         for said, advantage in zip(one.said, values, strict=False)
         if abs(advantage) >= regime.least and said.tokens
     ]
