@@ -25,7 +25,7 @@ train-smoke: $(BIN)/.dev-ready
 	rm -rf $(SMOKE)
 	$(BIN)/ibisagent phantom -o $(SMOKE)/ct.nii.gz --labels $(SMOKE)/truth.nii.gz
 	$(BIN)/ibisagent trajectories $(SMOKE)/ct.nii.gz $(SMOKE)/truth.nii.gz --target body --segmenter geodesic --least-iou 0 -o $(SMOKE)/trajectories
-	$(BIN)/ibisagent train nano -o $(SMOKE)/nano --exercises 200 --sight 20 --pointing 5 --steps 20 --mistakes 0 --trials 8 --measure-every 20
+	$(BIN)/ibisagent train nano -o $(SMOKE)/nano --exercises 200 --sight 20 --pointing 5 --steps 20 --trials 8 --measure-every 20
 	$(BIN)/ibisagent train rl --from resources/nano -o $(SMOKE)/rl --steps 2 --exercises 2 --group 4 --trials 8 --measure-every 2
 	$(BIN)/ibisagent train trial $(SMOKE)/rl --count 20
 

@@ -76,10 +76,6 @@ def nano(
     sight: Annotated[int, typer.Option(min=1, help="Steps in which its eye learns to see first.")] = 800,
     pointing: Annotated[int, typer.Option(min=1, help="Steps in which it then learns to say where things are.")] = 1500,
     steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning, 32 turns each.")] = 1500,
-    mistakes: Annotated[
-        int, typer.Option(min=0, help="Slices that it is tried on then, to learn from its own mistakes; 0: none.")
-    ] = 4000,
-    later_steps: Annotated[int, typer.Option(min=1, help="Steps of fine-tuning on those.")] = 700,
     reflection: Annotated[bool, typer.Option(help="Learn from wrong turns that are taken back as well.")] = True,
     segmenter: Annotated[str, typer.Option(help="The click tool of its trajectories.")] = "geodesic",
     seed: Annotated[int, typer.Option(min=0, help="Of pictures, words, weights and order.")] = 0,
@@ -89,8 +85,8 @@ def nano(
 ) -> None:
     """Train the nano agent, a vision-language model of three million parameters, on made-up anatomy.
 
-    From nothing: slices, trajectories, words, fine-tuning (OUTPUT/sft), and once more from what it then gets wrong
-    (OUTPUT/mended). A run that was killed goes on with the same command.
+    From nothing: slices, trajectories, words, an eye that sees (OUTPUT/sft/sighted), pointing (OUTPUT/sft/pointed), and
+    fine-tuning (OUTPUT/sft). A run that was killed goes on with the same command.
 
     [bold]Example[/bold]
 
@@ -106,8 +102,6 @@ def nano(
             reflection=reflection,
             looking=school.Looking(sight=sight, pointing=pointing),
             steps=steps,
-            mistakes=mistakes,
-            later_steps=later_steps,
             seed=seed,
             processes=processes,
             measure_every=measure_every,
@@ -115,26 +109,13 @@ def nano(
         pictures = output / "trajectories"
         learned = school.write_trajectories(course, pictures)
         console().print(f"{len(learned)} trajectories in {pictures}", markup=False)
-        first = output / "sft"
-        agent = school.attend(
-            *(course, learned, pictures, first),
+        agent = output / "sft"
+        school.attend(
+            *(course, learned, pictures, agent),
             measure=lambda model: school.trial(model, count=trials).as_dict(),
             tell=tell,
         )
-        console().print(f"The agent is in {first}.", markup=False)
-        if not mistakes:
-            return
-        wrong, mended = output / "mistakes", output / "mended"
-        found = school.write_mistakes(course, agent, wrong)
-        console().print(f"{len(found)} trajectories of its mistakes in {wrong}", markup=False)
-        if not found:
-            return
-        school.attend_again(
-            *(course, first, (learned, pictures), (found, wrong), mended),
-            measure=lambda model: school.trial(model, count=trials, spoken=school.speech(mended)).as_dict(),
-            tell=tell,
-        )
-        console().print(f"The mended agent is in {mended}.", markup=False)
+        console().print(f"The agent is in {agent}.", markup=False)
 
 
 def _report(point: Point) -> None:

@@ -34,6 +34,7 @@ from napari_ibisagent.training.rl.loop import Regime
 
 COLUMNS = ("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped")
 RESULTS = "results.jsonl"
+WEIGHTS = "model.safetensors"
 TOOL = registry.DEFAULT_SEGMENTER
 
 
@@ -42,65 +43,79 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--exercises", type=int, default=5000)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--exercises", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--rl-steps", type=int, default=60)
-    parser.add_argument("--rate", type=float, default=2e-5)
-    parser.add_argument("--count", type=int, default=300)
-    parser.add_argument("--stage", choices=("sft", "rl", "rewards", "table"), nargs="+", default=["sft", "rl", "table"])
+    parser.add_argument("--rl-exercises", type=int, default=16)
+    parser.add_argument("--rl-group", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--stage", choices=(*STAGES, "table"), nargs="+", default=["reflection", "sft", "rl", "table"])
     given = parser.parse_args()
-    for seed in given.seeds:
-        for stage in given.stage:
-            if stage == "sft":
-                _fine_tuned(given, seed)
-            elif stage == "rl":
-                _played(given, seed)
-            elif stage == "rewards":
-                _rewarded(given, seed)
-    if "table" in given.stage:
-        _print(given.out)
+    for stage in given.stage:
+        if stage == "table":
+            _print(given.out)
+            continue
+        for seed in given.seeds:
+            STAGES[stage](given, seed)
 
 
-def _fine_tuned(given: argparse.Namespace, seed: int) -> None:
-    for name, reflection in (("SFT + reflection", True), ("SFT", False)):
-        folder = given.out / f"seed-{seed}" / name.replace(" + ", "-").lower()
-        course = Curriculum(
-            given.exercises, reflection=reflection, steps=given.steps, seed=seed, measure_every=0, board=False
-        )
-        if not (folder / "sft" / "model.safetensors").exists():
-            learned = write_trajectories(course, folder / "trajectories")
-            attend(course, learned, folder / "trajectories", folder / "sft", start=given.base, tell=_tell)
-        _measure(given, seed, name, folder / "sft")
+def _straight(given: argparse.Namespace, seed: int) -> None:
+    _fine_tuned(given, seed, "SFT", reflection=False)
+
+
+def _reflecting(given: argparse.Namespace, seed: int) -> None:
+    _fine_tuned(given, seed, "SFT + reflection", reflection=True)
+
+
+def _fine_tuned(given: argparse.Namespace, seed: int, name: str, *, reflection: bool) -> None:
+    folder = _folder(given, seed, name)
+    course = Curriculum(
+        given.exercises, reflection=reflection, steps=given.steps, seed=seed, measure_every=0, board=False
+    )
+    if not (folder / "sft" / WEIGHTS).exists():
+        learned = write_trajectories(course, folder / "trajectories")
+        attend(course, learned, folder / "trajectories", folder / "sft", start=given.base, tell=_tell)
+    _measure(given, seed, name, folder / "sft")
 
 
 def _played(given: argparse.Namespace, seed: int) -> None:
-    root = given.out / f"seed-{seed}"
-    starts = {
-        "SFT + RL": root / "sft" / "sft",
-        "SFT + reflection + RL": root / "sft-reflection" / "sft",
-        "RL": given.base,
-    }
+    """From what is there to begin from."""
     _measure(given, seed, "untrained", given.base)
-    for name, start in starts.items():
-        folder = root / name.replace(" + ", "-").lower()
+    starts = {f"{name} + RL": _folder(given, seed, name) / "sft" for name in ("SFT + reflection", "SFT")}
+    for name, start in (starts | {"RL": given.base}).items():
+        folder = _folder(given, seed, name)
         steps = given.rl_steps if name != "RL" else min(given.rl_steps, 10)  # it never says anything that can be read
-        if not (folder / "model.safetensors").exists():
-            regime = Regime(steps=steps, rate=given.rate, seed=seed, bf16=faster_in_16_bits("cpu"))
-            practise(regime, start, folder, tool=TOOL, tell=_tell)
-        _measure(given, seed, name, folder)
+        if (start / WEIGHTS).exists() and not (folder / WEIGHTS).exists():
+            practise(_regime(given, seed, steps), start, folder, tool=TOOL, tell=_tell)
+        if (folder / WEIGHTS).exists():
+            _measure(given, seed, name, folder)
 
 
 def _rewarded(given: argparse.Namespace, seed: int) -> None:
     """Rewards added one by one."""
-    start = given.out / f"seed-{seed}" / "sft-reflection" / "sft"
+    start = _folder(given, seed, "SFT + reflection") / "sft"
     parts: tuple[str, ...] = ()
     for part in ("format", "answer", "placement", "progress", "length"):
         parts = (*parts, part)
-        folder = given.out / f"seed-{seed}" / f"rewards-{'-'.join(parts)}"
-        if not (folder / "model.safetensors").exists():
-            regime = Regime(steps=given.rl_steps, rate=given.rate, seed=seed, bf16=faster_in_16_bits("cpu"))
-            practise(regime, start, folder, tool=TOOL, parts=parts, tell=_tell)
+        folder = _folder(given, seed, f"rewards + {' + '.join(parts)}")
+        if not (folder / WEIGHTS).exists():
+            practise(_regime(given, seed, given.rl_steps), start, folder, tool=TOOL, parts=parts, tell=_tell)
         _measure(given, seed, f"rewards: {', '.join(parts)}", folder)
+
+
+def _folder(given: argparse.Namespace, seed: int, name: str) -> Path:
+    return given.out / f"seed-{seed}" / name.replace(" + ", "-").lower()
+
+
+def _regime(given: argparse.Namespace, seed: int, steps: int) -> Regime:
+    return Regime(
+        *(steps, given.rl_exercises, given.rl_group),
+        rate=given.rate,
+        seed=seed,
+        eye=False,
+        bf16=faster_in_16_bits("cpu"),
+    )
 
 
 def _measure(given: argparse.Namespace, seed: int, name: str, folder: Path) -> None:
@@ -136,6 +151,8 @@ def _print(out: Path) -> None:
 def _tell(figures: dict) -> None:
     typer.echo(figures)
 
+
+STAGES = {"reflection": _reflecting, "sft": _straight, "rl": _played, "rewards": _rewarded}
 
 if __name__ == "__main__":
     main()

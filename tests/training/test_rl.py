@@ -26,20 +26,15 @@ from napari_ibisagent.training.batches import Example, Positions, to_learn  # no
 from napari_ibisagent.training.curve import CURVE  # noqa: E402
 from napari_ibisagent.training.nano.school import (  # noqa: E402
     HELD_OUT,
-    Curriculum,
-    attend_again,
     open_nano,
     practise,
     speech,
-    trial,
-    write_mistakes,
 )
 from napari_ibisagent.training.nano.tasks import Invented  # noqa: E402
 from napari_ibisagent.training.rl import loop  # noqa: E402
 from napari_ibisagent.training.rl.advantages import Credit, advantages  # noqa: E402
 from napari_ibisagent.training.rl.loop import Regime, log_probabilities  # noqa: E402
 from napari_ibisagent.training.sft.run import STATE  # noqa: E402
-from napari_ibisagent.training.trajectories.simulate import SELF_CORRECTION  # noqa: E402
 
 TURNS = st.lists(st.floats(-2, 2), min_size=1, max_size=5)
 GROUP = st.lists(TURNS, min_size=2, max_size=6)
@@ -259,26 +254,3 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path):
     assert whole == killed
     curves = [(tmp_path / name / CURVE).read_text("utf-8") for name in ("whole", "killed")]
     assert curves[0] == curves[1]
-
-
-# -- once more from its own mistakes ------------------------------------------------------------------------------
-
-
-def test_an_agent_learns_from_its_own_mistakes_and_is_told_what_it_took_back(tmp_path):
-    course = Curriculum(mistakes=60, again=4, later_steps=2, later_rate=1e-3, batch=4, board=False, measure_every=0)
-    agent = open_nano(shipped("nano"))
-    found = write_mistakes(course, agent, tmp_path / "mistakes")
-    assert found and found == write_mistakes(course, agent, tmp_path / "mistakes")
-    again = [one for one in found if one.name.endswith("/mistaken")]
-    assert again and all(not one.steps[0].learn and one.story == SELF_CORRECTION for one in again)
-    # What it is said to have clicked misses the target, as it did.
-    for one in again:
-        click = one.steps[0].turn.prompts[0]
-        assert not one.truth.array()[int(click.y * 112), int(click.x * 112)]
-    lessons = (found, tmp_path / "mistakes")
-    attend_again(course, shipped("nano"), lessons, lessons, tmp_path / "mended")
-    spoken = speech(tmp_path / "mended")
-    assert spoken.templates.taken_back == "$actions" and speech().templates.taken_back == ""
-    before, after = (open_nano(folder).model.state_dict() for folder in (shipped("nano"), tmp_path / "mended"))
-    assert any(not torch.equal(before[name], after[name]) for name in before)
-    assert trial(open_nano(tmp_path / "mended"), "geodesic", spoken=spoken, count=4).episodes == 4

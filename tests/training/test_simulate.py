@@ -274,16 +274,3 @@ def test_clicks_of_few_decimals_favour_no_pixel():
             counts[round(click.x * 100)] += 1
     inner = counts[6:94]
     assert inner.min() > 10 and inner.max() < 36
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_an_agents_own_mistake_is_told_as_a_wrong_turn_that_is_taken_back(seed):
-    one = exercise(seed)
-    row, column = next(zip(*np.nonzero(~one.truth), strict=True))
-    mistake = Click(*one.view.point_of(int(row), int(column)), True)
-    trajectory = played(replace(one, mistakes=(mistake,)), Recipe(stories={DIRECT: 1.0}), seed)
-    first, second, *rest = trajectory.steps
-    assert trajectory.story == SELF_CORRECTION
-    assert (first.turn.actions, first.learn) == ((mistake,), False)
-    assert (second.turn.actions, second.learn) == ((Revert(),), True)
-    assert rest[0].turn.prompts and mistake not in rest[0].turn.prompts

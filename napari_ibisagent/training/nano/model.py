@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,6 @@ TEMPLATES = Templates(
     rejected="$reason",
     by_hand="",
 )
-# Later, when it has learned to take clicks back, it is told as well which ones those were.
-TEMPLATES_LATER = replace(TEMPLATES, taken_back="$actions")
 # ChatML, but the sentence comes before the picture: what is looked for is known while looking.
 _SENTENCE_FIRST = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"

@@ -1,4 +1,4 @@
-"""The nano agent's schooling: trajectories of made-up slices, fine-tuning, and once more from its own mistakes.
+"""The nano agent's schooling: it learns to see, to point, to click as trajectories do, and by playing.
 
 All of it goes on after a kill.
 """
@@ -13,21 +13,20 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from napari_ibisagent import registry
 from napari_ibisagent.agent.stop import Limits
-from napari_ibisagent.core.actions import Click
 from napari_ibisagent.core.dialects import dialect
-from napari_ibisagent.core.dialects.conversation import Speech, Templates
+from napari_ibisagent.core.dialects.conversation import Speech
 from napari_ibisagent.core.overlay import overlay_preset
 from napari_ibisagent.evaluation.rewards import reward_config
 from napari_ibisagent.io.prompts import read_templates, write_templates
 from napari_ibisagent.policies.qwen_vl import PROMPTS
 from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_checkpoint
 from napari_ibisagent.training.acting import Figures, figures
-from napari_ibisagent.training.arena import Arena, Played
+from napari_ibisagent.training.arena import Arena
 from napari_ibisagent.training.batches import Example
 from napari_ibisagent.training.nano.eye import Sight, learn_to_see
-from napari_ibisagent.training.nano.model import TEMPLATES, TEMPLATES_LATER, write_untrained
+from napari_ibisagent.training.nano.model import TEMPLATES, write_untrained
 from napari_ibisagent.training.nano.pointing import SENTENCES, TURNS, Pointing
-from napari_ibisagent.training.nano.tasks import Invented, Mistaken, units
+from napari_ibisagent.training.nano.tasks import Invented, units
 from napari_ibisagent.training.precision import faster_in_16_bits
 from napari_ibisagent.training.rl.loop import Regime, reinforce
 from napari_ibisagent.training.sft.examples import Maker, Shelf
@@ -45,10 +44,9 @@ DIALECT, OVERLAY = "ibis", "ibis"
 HELD_OUT = 1_000_003
 # Slices for practice are drawn from seeds from here on; its episodes end after so many turns.
 PRACTICE, PRACTICE_TOOL, _PRACTICE_STEPS = 2_000_003, "geodesic", 6
-# Slices that its mistakes are looked for on are drawn from seeds from here on, so many at once.
-MISTAKES, _AT_ONCE = 5_000_003, 50
-_PARTS = 2
 _WRONGLY_GIVEN = 0.15
+# A step's examples are learned in so many parts: what one needs stays in the processor's cache.
+_PARTS = 2
 # Pictures to point at are drawn from seeds from here on: for the first lesson so many, and those among trajectories, of
 # which no more structures are asked for, so that they are about as long as a turn.
 POINTING, _PICTURES, BESIDE, _MOST = 9_000_003, 12_000, 11_000_003, 3
@@ -76,10 +74,8 @@ class Curriculum:
     """What the nano agent learns from, and how long.
 
     exercises: made-up slices. tool: the click tool of its trajectories. reflection: whether some tell of wrong turns
-    that are taken back. looking: what it learns before. steps: of 32 examples each. mistakes: made-up slices that it is
-    tried on afterwards; those on which its first click misses, told as a wrong turn that is taken back, are learned in
-    ``later_steps`` together with ``again`` trajectories from before. muon, near_numbers: see ``Schooling``. Everything
-    is drawn from ``seed``.
+    that are taken back. looking: what it learns before. steps: of ``batch`` examples each. muon, near_numbers: see
+    ``Schooling``. Everything is drawn from ``seed``.
     """
 
     exercises: int = 24_000
@@ -87,10 +83,6 @@ class Curriculum:
     reflection: bool = True
     looking: Looking = Looking()
     steps: int = 1500
-    mistakes: int = 4000
-    later_steps: int = 700
-    later_rate: float = 3e-4
-    again: int = 1500
     batch: int = 32
     rate: float = 5e-4
     muon: float = 2.0
@@ -112,40 +104,12 @@ def write_trajectories(
     curriculum: Curriculum, folder: Path, tell: Callable[[int], None] = lambda _: None
 ) -> list[Trajectory]:
     """Makes what the folder lacks; returns all of it."""
-    return _written(curriculum, units(curriculum.exercises, curriculum.seed), folder, tell)
-
-
-def write_mistakes(
-    curriculum: Curriculum, opened: Opened, folder: Path, tell: Callable[[int], None] = lambda _: None
-) -> list[Trajectory]:
-    """What an agent gets wrong at its first click, as trajectories; makes what the folder lacks, returns all of it."""
-    seed = MISTAKES + curriculum.seed
-    arena = Arena(opened, speech(), registry.load("segmenters", curriculum.tool), DIALECT, OVERLAY, Limits(steps=1))
-    made = Invented(0, curriculum.mistakes, seed)
-    found: list[Mistaken] = []
-    for first in range(0, curriculum.mistakes, _AT_ONCE):
-        numbers = range(first, min(first + _AT_ONCE, curriculum.mistakes))
-        played = arena.play([made.exercise(number) for number in numbers])
-        missed = tuple((n, click) for n, one in zip(numbers, played, strict=True) for click in _missed(one))
-        found += [Mistaken(seed, missed)] if missed else []
-    return _written(curriculum, found, folder, tell)
-
-
-def _missed(played: Played) -> tuple[Click, ...]:
-    """The first click, where it lies beside a target that is there."""
-    truth, steps = played.exercise.truth, played.episode.steps
-    clicks = [action for action in steps[0].actions if isinstance(action, Click)] if steps and truth.any() else []
-    return tuple(c for c in clicks[:1] if c.positive and not truth[played.exercise.view.pixel_of(c.x, c.y)])
-
-
-def _written(
-    curriculum: Curriculum, portions: Sequence[Invented | Mistaken], folder: Path, tell: Callable[[int], None]
-) -> list[Trajectory]:
     stories: Mapping[str, float] = REFLECTION if curriculum.reflection else STRAIGHT
     recipe = Recipe(
         most=5, gain=0.01, near=0.2, late=0.1, slips=0.3, decimals=2, stories=stories, brief=True, varied=False
     )
     order = Order(recipe, Filters(steps=8, iou=0.6), curriculum.tool, seed=curriculum.seed)
+    portions = units(curriculum.exercises, curriculum.seed)
     with Folder(folder) as opened:
         for done, _ in enumerate(synthesise(portions, order, opened, curriculum.processes), 1):
             tell(done)
@@ -168,8 +132,12 @@ def attend(
     """
     ready = made_ready(curriculum, trajectories, output, tell) if start is None else start
     schooling = _schooling(curriculum, curriculum.steps, curriculum.rate)
-    lessons = [(trajectories, pictures)]
-    return _taught(curriculum, ready, TEMPLATES, lessons, schooling, output, measure, tell)
+    opened = open_nano(ready)
+    maker = Maker(opened, speech(), overlay_preset(OVERLAY))
+    learned = _beside(curriculum, Shelf(trajectories, lambda one: picture_of(one, pictures), maker), opened)
+    output.mkdir(parents=True, exist_ok=True)
+    write_templates(output / PROMPTS, TEMPLATES)
+    return fine_tune(opened, learned, schooling, output, source=ready, measure=measure, tell=tell)
 
 
 def made_ready(
@@ -208,29 +176,9 @@ def _pointed(curriculum: Curriculum, start: Path, folder: Path, tell: Callable[[
     return folder
 
 
-def attend_again(
-    curriculum: Curriculum,
-    start: Path,
-    before: tuple[Sequence[Trajectory], Path],
-    mistakes: tuple[Sequence[Trajectory], Path],
-    output: Path,
-    *,
-    measure: Callable[[Opened], dict[str, float]] | None = None,
-    tell: Callable[[dict[str, float]], None] = lambda _: None,
-) -> Opened:
-    """Fine-tunes a nano agent on its own mistakes, and on some trajectories from before so that it forgets nothing.
-
-    From then on it is told which clicks it took back. before, mistakes: trajectories with the folder of their pictures.
-    """
-    schooling = _schooling(curriculum, curriculum.later_steps, curriculum.later_rate)
-    lessons = [(before[0][: curriculum.again], before[1]), mistakes]
-    return _taught(curriculum, start, TEMPLATES_LATER, lessons, schooling, output, measure, tell)
-
-
 def _schooling(curriculum: Curriculum, steps: int, rate: float) -> Schooling:
     return Schooling(
         steps=steps,
-        # What half a batch needs stays in the processor's cache.
         batch=curriculum.batch // _PARTS,
         accumulate=_PARTS,
         rate=rate,
@@ -243,27 +191,6 @@ def _schooling(curriculum: Curriculum, steps: int, rate: float) -> Schooling:
         near_numbers=curriculum.near_numbers,
         board=curriculum.board,
     )
-
-
-def _taught(
-    curriculum: Curriculum,
-    start: Path,
-    templates: Templates,
-    lessons: Sequence[tuple[Sequence[Trajectory], Path]],
-    schooling: Schooling,
-    output: Path,
-    measure: Callable[[Opened], dict[str, float]] | None,
-    tell: Callable[[dict[str, float]], None],
-) -> Opened:
-    """The checkpoint ``start`` after some steps, written to ``output`` with the sentences that it is spoken to with."""
-    opened = open_nano(start)
-    maker = Maker(opened, Speech(templates, dialect(DIALECT).render), overlay_preset(OVERLAY))
-    folders = {id(one): folder for found, folder in lessons for one in found}
-    shelf = Shelf([one for found, _ in lessons for one in found], lambda one: picture_of(one, folders[id(one)]), maker)
-    learned = _beside(curriculum, shelf, opened)
-    output.mkdir(parents=True, exist_ok=True)
-    write_templates(output / PROMPTS, templates)
-    return fine_tune(opened, learned, schooling, output, source=start, measure=measure, tell=tell)
 
 
 def _beside(curriculum: Curriculum, shelf: Shelf, opened: Opened) -> Dataset[Example]:
@@ -326,7 +253,7 @@ def trial(
 ) -> Figures:
     """How it acts, greedily, on exercises that no training has drawn.
 
-    spoken: ``speech`` of its checkpoint, where that has had more than the first lesson.
+    spoken: ``speech`` of its checkpoint, where its sentences aren't those of a new one.
     """
     arena = Arena(opened, spoken or speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=steps))
     made = Invented(0, count, seed, wrongly_given, only, inverted)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.random import Generator
 
-from napari_ibisagent.core.actions import Click
 from napari_ibisagent.core.knowledge import Structure
 from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.target import Side
@@ -77,26 +76,6 @@ class Invented:
             wrong=wrong,
             given=given,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Mistaken:
-    """Exercises on which an agent's first click missed, by their numbers; each twice: as it is, and with that click."""
-
-    seed: int
-    clicks: tuple[tuple[int, Click], ...]
-
-    @property
-    def name(self) -> str:
-        """The first one's number."""
-        return f"mistaken-{self.seed}-{self.clicks[0][0]}"
-
-    def exercises(self) -> Iterator[Exercise | Skipped]:
-        """The exercises."""
-        for number, click in self.clicks:
-            plain = Invented(0, 0, self.seed).exercise(number)
-            yield plain
-            yield replace(plain, name=f"{plain.name}/mistaken", mistakes=(click,))
 
 
 def units(count: int, seed: int, each: int = 50) -> list[Invented]:

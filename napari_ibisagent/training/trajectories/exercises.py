@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from napari_ibisagent.core.actions import Click
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.view import View
@@ -23,7 +22,7 @@ class Exercise:
 
     truth: (H, W) of the view; empty: what is asked for isn't there. wrong: masks (H, W) of other things on the picture,
     which a wrong turn may take for the target. answer: for a plain question, what is said without segmenting. given:
-    the mask that an agent finds on the picture. mistakes: clicks that an agent made here and that miss the target.
+    the mask that an agent finds on the picture.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Exercise:
     wrong: Mapping[str, Mask] = field(default_factory=dict)
     answer: str = ""
     given: PackedMask | None = None
-    mistakes: tuple[Click, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,8 @@ class Plan:
 
 
 def sampled(exercise: Exercise, recipe: Recipe, rng: Generator) -> Plan:
-    """A plan for an exercise; only stories that it can tell. Of an agent's mistake it tells how that is taken back."""
+    """A plan for an exercise; only stories that it can tell."""
     seed = int(rng.integers(2**32))
-    if exercise.mistakes:
-        return Plan(SELF_CORRECTION, 0, seed)
     names = [name for name in recipe.stories if recipe.stories[name] > 0 and _can_tell(exercise, name)]
     if not names:
         return Plan(seed=seed)
@@ -219,10 +217,7 @@ class _Play:
         self._takes_back(before)
 
     def _wrong_click(self) -> Click | None:
-        """What an agent got wrong here; else a click into something else."""
-        mistakes = self._exercise.mistakes
-        if mistakes:
-            return mistakes[int(self.rng.integers(len(mistakes)))]
+        """A click into something else."""
         spot = deepest(self._other() & ~self._exercise.truth & ~self._mask)
         if spot is None:
             return None
