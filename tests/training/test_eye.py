@@ -14,7 +14,7 @@ from napari_ibisagent.core.overlay import overlay_preset  # noqa: E402
 from napari_ibisagent.training.nano import eye  # noqa: E402
 from napari_ibisagent.training.nano.anatomy import ANYWHERE, NAMES, SIDE, MadeUp, make_slice  # noqa: E402
 from napari_ibisagent.training.nano.eye import Sight, learn_to_see  # noqa: E402
-from napari_ibisagent.training.nano.model import FINE, write_untrained  # noqa: E402
+from napari_ibisagent.training.nano.model import write_untrained  # noqa: E402
 from napari_ibisagent.training.nano.school import OVERLAY, open_nano  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 @pytest.fixture
 def untrained(tmp_path):
-    return open_nano(write_untrained(tmp_path / "untrained", ["one word"] * 3, 0, FINE))
+    return open_nano(write_untrained(tmp_path / "untrained", ["one word"] * 3, 0))
 
 
 def seen(opened, picture):
