@@ -2,9 +2,9 @@
 
     python tests/benchmarks/nano_corrections.py OUT --agent resources/nano --before TRAJECTORIES
 
-The kind of case: slices on which bright is dark, as if another kind of scanner had made them; the agent has seen none.
-They are segmented by the agent under review. The reviewer knows the truth: a click that
-mends nothing is replaced by the one that mends most, a right one is accepted. Every session is a journal of its own,
+The kind of case: slices of patients who lie on their belly, so that all is turned half round; the agent has seen none.
+They are segmented by the agent under review. The reviewer knows the truth: a click that mends nothing is replaced by
+the one that mends most, a right one is accepted. Every session is a journal of its own,
 with consent; ``export-training`` makes them training data, on which the agent is tuned together with trajectories that
 it learned from before. Measured on unseen slices of that kind and on ordinary ones, before and after.
 """
@@ -69,7 +69,7 @@ def main() -> None:
     tutor(lessons, schooling, given.out / "tuned")
     for name, folder in (("before", given.agent), ("after", given.out / "tuned")):
         model = open_nano(folder)
-        kind = trial(model, spoken=speech(folder), count=given.count, inverted=True)
+        kind = trial(model, spoken=speech(folder), count=given.count, prone=True)
         rest = trial(model, spoken=speech(folder), count=given.count)
         typer.echo(json.dumps({"agent": name, "corrections": count, "kind": kind.iou, "others": rest.iou}))
 
@@ -92,7 +92,7 @@ def review(given: argparse.Namespace) -> int:
     policy = registry.load("policies", "nano", folder=str(given.agent))
     tool = registry.load("segmenters", registry.DEFAULT_SEGMENTER)
     locator = registry.load("policies", "embedded")
-    made, corrected, number = Invented(0, 0, REVIEWED, inverted=True), 0, 0
+    made, corrected, number = Invented(0, 0, REVIEWED, prone=True), 0, 0
     while corrected < given.corrections:
         exercise = made.exercise(number)
         number += 1

@@ -119,6 +119,14 @@ def test_an_exercise_depends_on_its_number_alone():
     assert len({one.name for one in in_order}) == 30
 
 
+def test_a_prone_patient_is_turned_half_round():
+    usual, prone = (Invented(0, 1, seed=5, prone=prone).exercise(3) for prone in (False, True))
+    assert (usual.prompt, usual.target) == (prone.prompt, prone.target)
+    assert np.array_equal(np.rot90(usual.view.image, 2), prone.view.image)
+    assert np.array_equal(np.rot90(usual.truth, 2), prone.truth) and usual.wrong.keys() == prone.wrong.keys()
+    assert all(np.array_equal(np.rot90(usual.wrong[name], 2), mask) for name, mask in prone.wrong.items())
+
+
 def test_portions_are_all_of_it():
     portions = units(120, 3)
     assert [portion.count for portion in portions] == [50, 50, 20]

@@ -247,7 +247,7 @@ def trial(
     seed: int = HELD_OUT,
     wrongly_given: float = 0.0,
     only: tuple[str, ...] = (),
-    inverted: bool = False,
+    prone: bool = False,
     steps: int = 8,
     at_once: int = 50,
 ) -> Figures:
@@ -256,7 +256,7 @@ def trial(
     spoken: ``speech`` of its checkpoint, where its sentences aren't those of a new one.
     """
     arena = Arena(opened, spoken or speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=steps))
-    made = Invented(0, count, seed, wrongly_given, only, inverted)
+    made = Invented(0, count, seed, wrongly_given, only, prone)
     exercises = [made.exercise(number) for number in range(count)]
     played = []
     for first in range(0, count, at_once):

@@ -30,8 +30,8 @@ _WEIGHT = {"liver lesion": 2.0, "lung nodule": 2.0, "left kidney": 1.5, "right k
 @dataclass(frozen=True, slots=True)
 class Invented:
     """So many exercises from number ``first`` on, of ``seed``. wrongly_given: the share that begins with the mask of
-    something else. only: slices that show one of these, which is asked for. inverted: bright is dark, as if another
-    kind of scanner had made them; the agent never practises on such slices.
+    something else. only: slices that show one of these, which is asked for. prone: the patient lies on the
+    belly, so that the picture is turned half round; the agent never practises on such slices.
     """
 
     first: int
@@ -39,7 +39,7 @@ class Invented:
     seed: int = 0
     wrongly_given: float = 0.0
     only: tuple[str, ...] = ()
-    inverted: bool = False
+    prone: bool = False
 
     @property
     def name(self) -> str:
@@ -57,6 +57,7 @@ class Invented:
         made = make_slice(rng)
         while self.only and made.structures.keys().isdisjoint(self.only):
             made = make_slice(rng)
+        made = _half_round(made) if self.prone else made
         target = _target(made, self.only, rng)
         truth = made.structures.get(target, np.zeros((SIDE, SIDE), bool))
         kind, prompt = _prompt(target, rng)
@@ -66,7 +67,7 @@ class Invented:
             given = PackedMask.of(wrong[sorted(wrong)[int(rng.integers(len(wrong)))]])
         return Exercise(
             name=f"made-up/{self.seed}/{number}",
-            view=View(255 - made.image if self.inverted else made.image, Plane.AXIAL, 0, (SIDE, SIDE), None),
+            view=View(made.image, Plane.AXIAL, 0, (SIDE, SIDE), None),
             truth=truth,
             target=target,
             prompt=prompt,
@@ -81,6 +82,11 @@ class Invented:
 def units(count: int, seed: int, each: int = 50) -> list[Invented]:
     """``count`` exercises in portions."""
     return [Invented(first, min(each, count - first), seed) for first in range(0, count, each)]
+
+
+def _half_round(made: MadeUp) -> MadeUp:
+    turned = {name: np.ascontiguousarray(mask[::-1, ::-1]) for name, mask in made.structures.items()}
+    return MadeUp(np.ascontiguousarray(made.image[::-1, ::-1]), turned)
 
 
 def _target(made: MadeUp, only: tuple[str, ...], rng: Generator) -> str:
