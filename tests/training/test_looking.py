@@ -1,4 +1,4 @@
-"""An agent that learns to look before it learns to click: all lessons, and what a second run does not do again."""
+"""How the nano agent learns: it sees, points and clicks, in this order; what a second run does not do again."""
 
 from __future__ import annotations
 

@@ -125,7 +125,8 @@ def _falling(share: float) -> float:
 
 def _slices(sight: Sight) -> list[MadeUp]:
     found = []
-    for number in range(sight.pictures):
+    # No more than a short lesson looks at.
+    for number in range(min(sight.pictures, sight.steps * _PICTURES)):
         rng = np.random.default_rng([_SEED + sight.seed, number])
         found.append(make_slice(rng, framing=ANYWHERE if rng.random() < sight.anywhere else CENTRED))
     return found
