@@ -86,11 +86,7 @@ def breakdown(facts: Sequence[TurnFacts], truth_empty: bool, config: RewardConfi
         raise BackendError("A turn in which the tool failed has no reward. Play the episode again.")
     if any(turn.terminates or turn.iou_after != later.iou_before for turn, later in pairwise(facts)):
         raise StateError("The turns don't follow each other: each begins with the IoU of the last, and only one ends.")
-    parts = [(name, config.part(name)) for name in PARTS]
-    return tuple(
-        {name: part.weight * part.shape(turn, number, truth_empty) for name, part in parts}
-        for number, turn in enumerate(facts, 1)
-    )
+    return tuple(_weighed(turn, number, truth_empty, config) for number, turn in enumerate(facts, 1))
 
 
 def rewards(facts: Sequence[TurnFacts], truth_empty: bool, config: RewardConfig) -> tuple[float, ...]:
@@ -106,10 +102,7 @@ def stopping(facts: Sequence[TurnFacts], truth_empty: bool, config: RewardConfig
         TurnFacts(True, t.iou_after, t.iou_after, t.has_mask, terminates=True, says_absent=not t.has_mask)
         for t in facts[:-1]
     ]
-    values = [
-        sum(config.part(name).weight * config.part(name).shape(end, number, truth_empty) for name in PARTS)
-        for number, end in enumerate(ends, 2)
-    ]
+    values = [sum(_weighed(end, number, truth_empty, config).values()) for number, end in enumerate(ends, 2)]
     return (0.0, *values) if facts else ()
 
 
@@ -122,6 +115,11 @@ def reward_config(name: str) -> RewardConfig:
     """A preset. Raises UnknownNameError."""
     _known("reward", name, tuple(PRESETS))
     return PRESETS[name]
+
+
+def _weighed(turn: TurnFacts, number: int, truth_empty: bool, config: RewardConfig) -> dict[str, float]:
+    parts = ((name, config.part(name)) for name in PARTS)
+    return {name: part.weight * part.shape(turn, number, truth_empty) for name, part in parts}
 
 
 def _known(kind: str, name: str, known: Sequence[str]) -> None:

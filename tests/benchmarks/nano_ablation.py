@@ -110,7 +110,9 @@ def _folder(given: argparse.Namespace, seed: int, name: str) -> Path:
 
 def _regime(given: argparse.Namespace, seed: int, steps: int) -> Regime:
     return Regime(
-        *(steps, given.rl_exercises, given.rl_group),
+        steps,
+        given.rl_exercises,
+        given.rl_group,
         rate=given.rate,
         seed=seed,
         eye=False,

@@ -91,7 +91,7 @@ def _turn(name: str, click: Click) -> str:
 def _scene(rng: Generator, anywhere: float) -> Scene:
     framing = ANYWHERE if rng.random() < anywhere else CENTRED
     made = make_slice(rng, framing=framing)
-    if not any(name in made.structures for name in LESIONS):
+    if made.structures.keys().isdisjoint(LESIONS):
         # Of two slices one with a lesion: what is small and rare is looked for oftener.
         made = make_slice(rng, framing=framing)
     nothing = np.zeros((SIDE, SIDE), bool)
