@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -24,10 +25,11 @@ from napari_ibisagent.core.errors import BackendError, DialectError
 from napari_ibisagent.core.masks import Mask
 from napari_ibisagent.core.protocols import Manner, OpenedView, Segmentation, Segmenter, Situation
 from napari_ibisagent.core.volume import Volume
+from napari_ibisagent.policies.qwen_vl.chance import Choice
 from napari_ibisagent.policies.qwen_vl.loading import Opened
 from napari_ibisagent.policies.qwen_vl.memory import Memory
 from napari_ibisagent.policies.qwen_vl.prompt import Reading, read_messages
-from napari_ibisagent.policies.qwen_vl.reader import Choice, failing, text_of
+from napari_ibisagent.policies.qwen_vl.reader import failing, text_of
 from napari_ibisagent.training.batches import Positions
 from napari_ibisagent.training.sampling import answers
 from napari_ibisagent.training.trajectories.exercises import Exercise
@@ -153,11 +155,12 @@ class Arena:
         desk = _Desk(len(exercises))
         dice = torch.Generator(self.opened.device).manual_seed(seed)
         positions = Positions(self.opened)
-        tool = threading.BoundedSemaphore(self.threads)
+        turn = threading.BoundedSemaphore(self.threads)
+        views = {id(one): _Shared(partial(self.tool.open, one.view), turn) for one in exercises}
         with ThreadPoolExecutor(max(1, len(exercises))) as pool:
             try:
                 # Where no further thread can be had, those that began would wait for the rest forever.
-                futures = [pool.submit(self._episode, n, e, desk, tool) for n, e in enumerate(exercises)]
+                futures = [pool.submit(self._episode, n, e, desk, views[id(e)]) for n, e in enumerate(exercises)]
                 with failing(self.opened.device):
                     self._answer(desk, positions, dice)
             except BaseException as error:
@@ -179,11 +182,10 @@ class Arena:
                     one.tokens = tokens
                 desk.changed.notify_all()
 
-    def _episode(self, number: int, exercise: Exercise, desk: _Desk, tool: threading.BoundedSemaphore) -> Played:
+    def _episode(self, number: int, exercise: Exercise, desk: _Desk, opened: _Shared) -> Played:
         try:
             view = exercise.view
             player = _Player(number, desk, self)
-            opened = _Shared(lambda: self.tool.open(view), tool)
             stage = Stage(flat(exercise), view, player, opened, exercise.window)
             episode = begin(Prompted(exercise.prompt, view.plane, view.index, view.shape, given=exercise.given))
             play = run(episode, stage, limits=self.limits)
@@ -202,15 +204,19 @@ class Arena:
 
 
 class _Shared:
-    """A view that a tool looks at when it is first asked; so many at once, as there are threads for."""
+    """A view that a tool looks at once, when it is first asked by one of the episodes that begin with it.
+
+    turn: so many views are worked on at once, as there are threads for; one by one thread at a time.
+    """
 
     def __init__(self, open_: Callable[[], OpenedView], turn: threading.BoundedSemaphore) -> None:
         self._open, self._turn = open_, turn
+        self._alone = threading.Lock()
         self._opened: OpenedView | None = None
 
     def segment(self, prompts: Sequence[PromptAction], prior: Mask | None) -> Segmentation:
         """See ``OpenedView``."""
-        with self._turn:
+        with self._alone, self._turn:
             if self._opened is None:
                 self._opened = self._open()
             return self._opened.segment(prompts, prior)

@@ -26,8 +26,9 @@ from napari_ibisagent.core.episode import Outcome, Prompted, begin
 from napari_ibisagent.core.errors import BackendError
 from napari_ibisagent.core.masks import iou
 from napari_ibisagent.core.packed import PackedMask
+from napari_ibisagent.policies.qwen_vl.chance import Choice
 from napari_ibisagent.policies.qwen_vl.loading import Machine, open_checkpoint
-from napari_ibisagent.policies.qwen_vl.reader import Choice, closing
+from napari_ibisagent.policies.qwen_vl.reader import closing
 from napari_ibisagent.training import arena as arenas
 from napari_ibisagent.training.acting import answered, figures
 from napari_ibisagent.training.arena import Arena, flat
@@ -273,3 +274,29 @@ def test_the_limit_of_steps(agent, monkeypatch):
     (played,) = replace(agent, limits=Limits(steps=3)).play(exercises()[:1])
     assert played.episode.outcome is Outcome.STEP_LIMIT and len(played.said) == 3
     assert not any(isinstance(a, Terminate) for said in played.said for a in ibis.parse(said.text).actions)
+
+
+class Counting:
+    """A tool that counts what it is shown."""
+
+    name = "counting"
+
+    def __init__(self):
+        self.opened = []
+
+    def open(self, view):
+        self.opened.append(view)
+        return registry.load("segmenters", "geodesic").open(view)
+
+
+def test_a_tool_looks_once_at_what_several_play(agent):
+    disc, square = exercises()
+    tool = Counting()
+    by_chance = replace(agent, tool=tool, choice=Choice(48, temperature=0.7))
+    together = by_chance.play([disc, square] * 4, seed=3)
+    assert sorted(map(id, tool.opened)) == sorted(map(id, (disc.view, square.view)))
+    # And they are the episodes in which it looks anew each time.
+    tool.opened.clear()
+    apart = by_chance.play([replace(one) for one in [disc, square] * 4], seed=3)
+    assert len(tool.opened) > 2
+    assert [in_short(one.episode) for one in together] == [in_short(one.episode) for one in apart]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,11 @@ import torch
 from tiny_qwen import FAMILIES, write_checkpoint
 
 from napari_ibisagent.core.dialects.conversation import Message
+from napari_ibisagent.policies.qwen_vl.chance import Choice
 from napari_ibisagent.policies.qwen_vl.loading import Machine, open_checkpoint
 from napari_ibisagent.policies.qwen_vl.prompt import read_messages
-from napari_ibisagent.policies.qwen_vl.reader import Choice, Reader, closing, ends, text_of
-from napari_ibisagent.training import batches
+from napari_ibisagent.policies.qwen_vl.reader import Reader, closing, ends, text_of
+from napari_ibisagent.training import batches, sampling
 from napari_ibisagent.training.batches import IGNORED, Example, Positions, to_learn, to_write
 from napari_ibisagent.training.sampling import answers
 
@@ -123,6 +126,20 @@ def test_many_greedy_answers_are_those_of_one_at_a_time(opened, family):
     alone = ["".join(Reader(one).answer(reading, choice, 0)) for reading in readings(one)]
     assert [text_of(tokens, one) for tokens in written] == alone
     assert len(set(alone)) > 1
+
+
+def test_readings_that_are_the_same_are_read_once(opened, monkeypatch):
+    one = opened["qwen2_5_vl"]
+    choice = Choice(max_new_tokens=12, temperature=2.0)
+    read = readings(one)
+    seen = []
+    monkeypatch.setattr(sampling, "to_write", lambda given, *rest: seen.append(len(given)) or to_write(given, *rest))
+    twice = answers([*read, *readings(one)], one, Positions(one), replace(choice, temperature=0.0), torch.Generator())
+    assert seen == [len(read)]
+    assert twice[: len(read)] == twice[len(read) :] and len(set(twice)) > 1
+    # By chance each has dice of its own.
+    chance = answers([*read, *read], one, Positions(one), choice, torch.Generator().manual_seed(1))
+    assert chance[: len(read)] != chance[len(read) :]
 
 
 def test_an_answer_ends_with_its_end(opened, monkeypatch):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -33,7 +34,7 @@ from napari_ibisagent.training.nano.school import (  # noqa: E402
 from napari_ibisagent.training.nano.tasks import Invented  # noqa: E402
 from napari_ibisagent.training.rl import loop  # noqa: E402
 from napari_ibisagent.training.rl.advantages import Credit, advantages  # noqa: E402
-from napari_ibisagent.training.rl.loop import Regime, log_probabilities  # noqa: E402
+from napari_ibisagent.training.rl.loop import Regime, divergence, log_probabilities, told_scores  # noqa: E402
 from napari_ibisagent.training.sft.run import STATE  # noqa: E402
 
 TURNS = st.lists(st.floats(-2, 2), min_size=1, max_size=5)
@@ -48,40 +49,59 @@ def nano():
 # -- advantages ------------------------------------------------------------------------------------------------
 
 
-def stops_of(groups):
+def stops_of(group):
     """As many numbers as turns, each another."""
-    return [[[0.1 * n - 0.3 * m for n in range(len(turns))] for m, turns in enumerate(group)] for group in groups]
+    return [[0.1 * n - 0.3 * m for n in range(len(turns))] for m, turns in enumerate(group)]
 
 
-@given(st.lists(GROUP, min_size=1, max_size=3), st.booleans())
-def test_an_episodes_advantage_is_about_its_group(groups, by_spread):
-    made = advantages(groups, stops_of(groups), Credit.EPISODE, by_spread=by_spread)
-    for group, found in zip(groups, made, strict=True):
-        assert [len(one) for one in found] == [len(turns) for turns in group]
-        assert sum(one[0] for one in found) == pytest.approx(0, abs=1e-6)
-        totals = [sum(turns) for turns in group]
-        best, worst = int(np.argmax(totals)), int(np.argmin(totals))
-        assert found[best][0] >= found[worst][0]
-        assert all((one == one[0]).all() for one in found)
+def read_by(group):
+    """First turns read the same; each later one something of its own."""
+    return [["the slice", *((m, n) for n in range(1, len(turns)))] for m, turns in enumerate(group)]
+
+
+def credited(group, credit=Credit.TURN, read=None, *, by_spread=False):
+    return advantages(group, stops_of(group), read or read_by(group), credit, by_spread=by_spread)
+
+
+@given(GROUP, st.booleans())
+def test_an_episodes_advantage_is_about_its_group(group, by_spread):
+    found = credited(group, Credit.EPISODE, by_spread=by_spread)
+    assert [len(one) for one in found] == [len(turns) for turns in group]
+    assert sum(one[0] for one in found) == pytest.approx(0, abs=1e-6)
+    totals = [sum(turns) for turns in group]
+    best, worst = int(np.argmax(totals)), int(np.argmin(totals))
+    assert found[best][0] >= found[worst][0]
+    assert all((one == one[0]).all() for one in found)
 
 
 @given(GROUP)
 def test_a_turn_is_credited_with_what_came_from_it_on(group):
-    """The first one beside the group's, which saw the same; a later one beside ending there."""
-    (stops,) = stops_of([group])
-    (found,) = advantages([group], [stops], Credit.TURN, by_spread=False)
+    """The first one beside the group's, which read the same; a later one that nobody else read beside ending there."""
     whole = np.mean([sum(turns) for turns in group])
-    for turns, stop, one in zip(group, stops, found, strict=True):
+    for turns, stop, one in zip(group, stops_of(group), credited(group), strict=True):
         assert one[0] == pytest.approx(sum(turns) - whole, abs=1e-6)
         for n in range(1, len(turns)):
             assert one[n] == pytest.approx(sum(turns[n:]) - stop[n], abs=1e-6)
 
 
+@given(GROUP, st.data())
+def test_turns_that_read_the_same_are_compared_with_each_other(group, data):
+    """Wherever in their episodes they stand, as after a click that was taken back."""
+    read = [[data.draw(st.sampled_from("ab")) for _ in turns] for turns in group]
+    found = credited(group, read=read)
+    rest = {
+        what: [sum(t[n:]) for t, r in zip(group, read, strict=True) for n in range(len(t)) if r[n] == what]
+        for what in "ab"
+    }
+    for turns, seen, stop, one in zip(group, read, stops_of(group), found, strict=True):
+        for n, what in enumerate(seen):
+            beside = np.mean(rest[what]) if len(rest[what]) > 1 else stop[n]
+            assert one[n] == pytest.approx(sum(turns[n:]) - beside, abs=1e-6)
+
+
 @given(TURNS, st.integers(2, 5), st.sampled_from(Credit), st.booleans())
 def test_a_group_without_differences_teaches_nothing_about_first_turns(turns, count, credit, by_spread):
-    group = [[turns] * count]
-    (found,) = advantages(group, stops_of(group), credit, by_spread=by_spread)
-    assert all(np.allclose(one[0], 0, atol=1e-6) for one in found)
+    assert all(np.allclose(one[0], 0, atol=1e-6) for one in credited([turns] * count, credit, by_spread=by_spread))
 
 
 # -- the loss --------------------------------------------------------------------------------------------------
@@ -104,21 +124,66 @@ def _examples(opened, count=3):
     return found
 
 
-def test_probabilities_are_those_of_each_sequence_alone(nano):
-    examples, positions = _examples(nano), Positions(nano)
+def probabilities(opened, examples, top_p=1.0):
+    """(log-probability of each written token, entropy there) of some examples, those of each in a row."""
     with torch.no_grad():
-        together, entropy, said = log_probabilities(nano.model, to_learn(examples, nano, positions), 1.0)
-        for row, example in enumerate(examples):
-            batch = to_learn([example], nano, positions)
-            logits = nano.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[0].double()
-            logs = torch.log_softmax(logits, dim=-1)
-            answer = [n for n, learned in enumerate(example.learned) if learned]
-            assert int(said[row].sum()) == len(answer)
-            for place in answer:
-                expected = float(logs[place - 1, example.ids[place]])
-                assert float(together[row, place - 1]) == pytest.approx(expected, abs=1e-3)
-                surprise = float(-(logs[place - 1].exp() * logs[place - 1]).sum())
-                assert float(entropy[row, place - 1]) == pytest.approx(surprise, abs=1e-3)
+        scores, told, row = told_scores(opened.model, to_learn(examples, opened, Positions(opened)))
+        found = log_probabilities(scores, told, 1.0, top_p)
+    return [[values[row == n] for values in found] for n in range(len(examples))]
+
+
+def alone(opened, example):
+    """(scores (T, V) of the tokens that an example writes, those tokens), the plain way."""
+    batch = to_learn([example], opened, Positions(opened))
+    with torch.no_grad():
+        logits = opened.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[0].double()
+    places = [n for n, learned in enumerate(example.learned) if learned]
+    return logits[[n - 1 for n in places]], torch.tensor([example.ids[n] for n in places])
+
+
+def test_probabilities_are_those_of_each_sequence_alone(nano):
+    examples = _examples(nano)
+    for example, (found, entropy) in zip(examples, probabilities(nano, examples), strict=True):
+        scores, told = alone(nano, example)
+        logs = torch.log_softmax(scores, dim=-1)
+        assert found.numpy() == pytest.approx(logs.gather(1, told[:, None])[:, 0].numpy(), abs=1e-3)
+        assert entropy.numpy() == pytest.approx(-(logs.exp() * logs).sum(dim=1).numpy(), abs=1e-3)
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.9])
+def test_probabilities_among_the_likely_tokens_alone(nano, top_p):
+    """Those that could have been drawn add up to one; where only one could, there is nothing to be learned."""
+    (example,) = _examples(nano, 1)
+    scores, told = alone(nano, example)
+    likeliest = scores.argmax(dim=1)
+    for written in (told, likeliest):
+        found, entropy = log_probabilities(scores, written, 1.0, top_p)
+        for values, token, value, surprise in zip(torch.softmax(scores, dim=1), written, found, entropy, strict=True):
+            order = values.argsort(descending=True)
+            enough = int((values[order].cumsum(0) < top_p).sum()) + 1
+            inside = torch.tensor(sorted({*order[:enough].tolist(), int(token)}))
+            assert float(value) == pytest.approx(float((values[token] / values[inside].sum()).log()), abs=1e-6)
+            assert len(inside) > 1 or float(value) == float(surprise) == 0
+
+
+@given(arrays(np.float64, (3, 7), elements=st.floats(-9, 9)), arrays(np.float64, (3, 7), elements=st.floats(-9, 9)))
+def test_how_far_tokens_are_from_what_they_were(now, then):
+    found = divergence(torch.tensor(now), torch.tensor(then))
+    p, q = torch.softmax(torch.tensor(now), dim=-1), torch.softmax(torch.tensor(then), dim=-1)
+    assert found.numpy() == pytest.approx((p * (p / q).log()).sum(dim=-1).numpy(), abs=1e-6)
+    assert (found >= -1e-9).all() and divergence(torch.tensor(now), torch.tensor(now)).abs().max() < 1e-9
+
+
+def test_the_same_answer_to_the_same_reading_is_learned_once(nano, monkeypatch):
+    from napari_ibisagent import registry
+    from napari_ibisagent.training.arena import Arena
+
+    one = Invented(0, 1, HELD_OUT).exercise(0)
+    played = Arena(nano, speech(), registry.load("segmenters", "geodesic")).play([one] * 3)  # greedy: all the same
+    monkeypatch.setattr(loop, "_compared", lambda played, *_: [0.5 for one in played for _ in one.said])
+    lessons = loop._lessons(played, [None] * 3, Regime(steps=1, group=3))
+    assert len(lessons) == len(played[0].said)
+    assert [lesson.advantage for lesson in lessons] == [1.5] * len(lessons)
 
 
 def test_what_was_better_becomes_likelier():
@@ -126,19 +191,15 @@ def test_what_was_better_becomes_likelier():
     (example,) = _examples(opened, 1)
     other = replace(example, ids=(*example.ids[:-4], 60, 61, 62, 63))
     lessons = [loop._Lesson(example, 0.5), loop._Lesson(other, -0.5)]
-    positions = Positions(opened)
-    learned = [p for p in opened.model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(learned, lr=1e-3)
+    learner = loop._Learner(opened, Regime(steps=1, rate=1e-3))
 
     def margin():
-        with torch.no_grad():
-            chosen, _, said = log_probabilities(opened.model, to_learn([example, other], opened, positions), 1.0)
-        good, bad = ((chosen * said).sum(dim=1)).tolist()
+        good, bad = (float(found.sum()) for found, _ in probabilities(opened, [example, other]))
         return good - bad
 
     before = margin()
     for _ in range(3):
-        figures = loop._learn(opened.model, optimiser, learned, lessons, opened, positions, Regime(steps=1))
+        figures = learner.learn(lessons)
     assert margin() > before + 0.5 and figures["grad_norm"] > 0
 
 
@@ -146,14 +207,29 @@ def test_several_passes_are_clipped():
     """Past the clip a token teaches no more: further passes over the same episodes end by themselves."""
     opened = open_nano(shipped("nano"))
     (example,) = _examples(opened, 1)
-    learned = list(opened.model.parameters())
-    positions, regime = Positions(opened), Regime(steps=1, passes=12, clip=(0.2, 0.2))
-    optimiser = torch.optim.SGD(learned, lr=0.05)
-    before = torch.no_grad()(log_probabilities)(opened.model, to_learn([example], opened, positions), 1.0)[0]
-    figures = loop._learn(opened.model, optimiser, learned, [loop._Lesson(example, 1.0)], opened, positions, regime)
-    after = torch.no_grad()(log_probabilities)(opened.model, to_learn([example], opened, positions), 1.0)[0]
+    learner = loop._Learner(opened, Regime(steps=1, passes=12, clip=(0.2, 0.2)))
+    learner.optimiser = torch.optim.SGD(opened.model.parameters(), lr=0.05)
+    ((before, _),) = probabilities(opened, [example])
+    figures = learner.learn([loop._Lesson(example, 1.0)])
+    ((after, _),) = probabilities(opened, [example])
     assert (after - before).sum() > 0
     assert figures["grad_norm"] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_it_costs_to_speak_unlike_before_holds_what_nothing_speaks_for_changing():
+    """One answer is rewarded; with kl another one, which isn't, stays nearer to what it was."""
+    moved = {}
+    for kl in (0.0, 5.0):
+        opened = open_nano(shipped("nano"))
+        rewarded, other = _examples(opened, 2)
+        before = probabilities(opened, [other])[0][0]
+        learner = loop._Learner(opened, Regime(steps=1, kl=kl))
+        learner.optimiser = torch.optim.SGD(opened.model.parameters(), lr=0.05)
+        for _ in range(4):
+            figures = learner.learn([loop._Lesson(rewarded, 1.0), loop._Lesson(other, 0.0)])
+        moved[kl] = float((probabilities(opened, [other])[0][0] - before).abs().sum())
+        assert figures["kl"] > 0 if kl else figures["kl"] == 0
+    assert moved[5.0] < moved[0.0]
 
 
 # -- whole runs ------------------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ from napari_ibisagent.core.overlay import overlay_preset
 from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.io.prompts import read_templates, write_templates
 from napari_ibisagent.policies.qwen_vl import PROMPTS
+from napari_ibisagent.policies.qwen_vl.chance import Choice
 from napari_ibisagent.policies.qwen_vl.loading import Machine, open_checkpoint
-from napari_ibisagent.policies.qwen_vl.reader import Choice, closing
+from napari_ibisagent.policies.qwen_vl.reader import closing
 from napari_ibisagent.training.arena import Arena
 from napari_ibisagent.training.batches import IGNORED, Positions, to_learn
 from napari_ibisagent.training.curve import CURVE, Curve, read_curve

@@ -21,9 +21,10 @@ from napari_ibisagent.core.protocols import Segmenter
 from napari_ibisagent.core.view import Plane, View
 from napari_ibisagent.core.window import default_window
 from napari_ibisagent.evaluation.bench.plain import finish, generate, through_the_disk
+from napari_ibisagent.policies.qwen_vl.chance import Choice
 from napari_ibisagent.policies.qwen_vl.loading import Opened
 from napari_ibisagent.policies.qwen_vl.prompt import read_messages
-from napari_ibisagent.policies.qwen_vl.reader import Choice, Reader
+from napari_ibisagent.policies.qwen_vl.reader import Reader
 
 PARTS = ("picture", "prefill", "decode", "parse", "segment", "overlay")
 _CLICKS = ((0.5, 0.5), (0.35, 0.6), (0.65, 0.4), (0.45, 0.3), (0.6, 0.65), (0.3, 0.45))

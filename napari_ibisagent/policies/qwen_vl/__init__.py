@@ -15,10 +15,11 @@ from napari_ibisagent.core.dialects.conversation import Speech, messages
 from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.core.protocols import Manner, Situation
 from napari_ibisagent.io.prompts import read_templates
+from napari_ibisagent.policies.qwen_vl.chance import Choice
 from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_checkpoint
 from napari_ibisagent.policies.qwen_vl.memory import Memory
 from napari_ibisagent.policies.qwen_vl.prompt import read_messages
-from napari_ibisagent.policies.qwen_vl.reader import Choice, Reader
+from napari_ibisagent.policies.qwen_vl.reader import Reader
 
 # The sentences that a checkpoint was trained on, where they lie beside its weights.
 PROMPTS = "prompts.toml"

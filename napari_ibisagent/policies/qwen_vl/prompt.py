@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,11 @@ class Reading:
 
     ids: tuple[int, ...]
     pictures: tuple[Placed, ...]
+
+    @property
+    def same(self) -> Hashable:
+        """Equal for readings of the same tokens and pictures."""
+        return self.ids, tuple(picture.digest for picture in self.pictures)
 
 
 def read_messages(messages: Sequence[Message], opened: Opened) -> Reading:

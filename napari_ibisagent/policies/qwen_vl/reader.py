@@ -13,24 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_ibisagent.core.errors import BackendError, InputError
+from napari_ibisagent.policies.qwen_vl.chance import Choice, chosen
 from napari_ibisagent.policies.qwen_vl.loading import Opened, out_of_memory
 from napari_ibisagent.policies.qwen_vl.prompt import Placed, Reading
 
 # How ChatML closes a message.
 _CLOSING = "<|im_end|>"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How the next token is chosen: the likeliest at temperature 0, else at random from ``seed``.
-
-    least: no answer ends before so many tokens; for benchmarks.
-    """
-
-    max_new_tokens: int = 512
-    temperature: float = 0.0
-    seed: int = 0
-    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +79,7 @@ class Reader:
             while len(written) < choice.max_new_tokens:
                 if len(written) < choice.least:
                     logits = logits.index_fill(0, torch.tensor(sorted(last), device=logits.device), -torch.inf)
-                token = _next(logits, choice.temperature, dice)
+                token = int(chosen(logits[None], choice, dice))
                 if token in last:
                     break
                 written.append(token)
@@ -210,11 +198,3 @@ def failing(device: str) -> Iterator[None]:
     except (RuntimeError, ValueError, IndexError) as error:
         words = " ".join(str(error).split())[:200]
         raise BackendError(f"The model failed ({words}). Choose another, or report this to its makers.") from error
-
-
-def _next(logits: Any, temperature: float, dice: Any) -> int:
-    import torch
-
-    if temperature <= 0:
-        return int(logits.argmax())
-    return int(torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=dice))

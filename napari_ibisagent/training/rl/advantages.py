@@ -6,7 +6,8 @@ DAPO (arXiv 2503.14476) for the two clips and the mean over all tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 _EPSILON = 1e-4
 
+Values = NDArray[np.float64]
 # For each episode of a group a number for each of its turns.
 Turns = Sequence[Sequence[float]]
 
@@ -26,33 +28,32 @@ class Credit(StrEnum):
 
 
 def advantages(
-    groups: Sequence[Turns], stops: Sequence[Turns], credit: Credit, *, by_spread: bool = True
-) -> list[list[NDArray[np.float64]]]:
-    """The advantage of each turn of each episode of each group.
+    group: Turns, stops: Turns, read: Sequence[Sequence[Hashable]], credit: Credit, *, by_spread: bool = True
+) -> list[Values]:
+    """The advantage of each turn of each episode of a group.
 
-    groups: the rewards of the turns. stops: what it would have been worth to end the episode at a turn instead, of the
-    same shape; of first turns it isn't looked at. With ``credit`` EPISODE all turns of an episode are compared with the
-    group's mean. With TURN first turns alone are: they all see the same. Later ones see what the turns before have left
-    them, good or bad, so they are compared with ending there. A group without differences teaches nothing about first
-    turns: 0.
+    group: the rewards of the turns. stops: what it would have been worth to end the episode at a turn instead. read:
+    what was read before it was said; both of the group's shape. With ``credit`` EPISODE all turns of an episode are
+    compared with the group's mean. With TURN those that read the same, as first turns do, are compared with each
+    other. What no other turn read, a mask good or bad that the turns before have left, has nothing to be compared with
+    but ending there. Turns that read the same and earned the same teach nothing: 0.
     """
-    return [
-        _of_group([np.asarray(turns, float) for turns in group], stop, credit, by_spread)
-        for group, stop in zip(groups, stops, strict=True)
-    ]
-
-
-def _of_group(
-    group: Sequence[NDArray[np.float64]], stops: Turns, credit: Credit, by_spread: bool
-) -> list[NDArray[np.float64]]:
-    totals = np.array([turns.sum() for turns in group])
+    rewards = [np.asarray(turns, float) for turns in group]
+    totals = np.array([turns.sum() for turns in rewards])
     spread = float(totals.std()) + _EPSILON if by_spread else 1.0
     if credit is Credit.EPISODE:
-        return [np.full(len(turns), (turns.sum() - totals.mean()) / spread) for turns in group]
-    found = []
-    for turns, stop in zip(group, stops, strict=True):
-        to_come = turns[::-1].cumsum()[::-1]
-        compared = np.asarray(stop, float).copy()
-        compared[:1] = totals.mean()
-        found.append((to_come - compared) / spread)
-    return found
+        return [np.full(len(turns), (turns.sum() - totals.mean()) / spread) for turns in rewards]
+    to_come = [turns[::-1].cumsum()[::-1] for turns in rewards]
+    same: dict[Hashable, list[float]] = defaultdict(list)
+    for values, seen in zip(to_come, read, strict=True):
+        for value, what in zip(values, seen, strict=True):
+            same[what].append(float(value))
+    return [
+        np.array(
+            [
+                (value - (np.mean(same[what]) if len(same[what]) > 1 else stop)) / spread
+                for value, what, stop in zip(values, seen, ending, strict=True)
+            ]
+        )
+        for values, seen, ending in zip(to_come, read, stops, strict=True)
+    ]

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -24,9 +26,10 @@ from safetensors.torch import load_model, save_model
 from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.evaluation.rewards import PARTS, RewardConfig, rewards, stopping
 from napari_ibisagent.evaluation.turn_facts import facts
+from napari_ibisagent.policies.qwen_vl.chance import unlikely
 from napari_ibisagent.policies.qwen_vl.loading import Opened
 from napari_ibisagent.training.acting import figures
-from napari_ibisagent.training.arena import Arena, Played
+from napari_ibisagent.training.arena import Arena, Played, Said
 from napari_ibisagent.training.batches import IGNORED, Example, Positions, to_learn
 from napari_ibisagent.training.curve import Curve
 from napari_ibisagent.training.precision import sixteen_bits
@@ -37,6 +40,8 @@ from napari_ibisagent.training.trajectories.exercises import Exercise
 
 # What may differ when a run goes on.
 _FREE = ("steps", "save_every", "measure_every")
+# A score of which no probability is left, and no infinity in what is made of it.
+_NEVER = -1e4
 _WEIGHTS, _OPTIMISER = "model.safetensors", "optimiser.pt"
 
 
@@ -44,20 +49,25 @@ _WEIGHTS, _OPTIMISER = "model.safetensors", "optimiser.pt"
 class Regime:
     """How a step goes.
 
-    exercises: a step plays so many, each ``group`` times. temperature: of the answers. rate: of AdamW, rising in the
-    first ``warm_up`` steps, then constant. clip: how far a token may move down and up before it teaches no more.
-    passes: over what a step played. credit, by_spread: see ``advantages``. least: a turn whose advantage is smaller is
-    passed over, which saves its time. batch: turns a backward pass. bf16: learn in 16 bits.
+    exercises: a step plays so many, each ``group`` times. temperature, top_p: of the answers, see ``Choice``; where
+    only one token is probable enough, nothing is tried and nothing learned. rate: of AdamW, rising in the first
+    ``warm_up`` steps, then falling to nothing at the last. clip: how far a token may move down and up before it teaches
+    no more. passes: over what a step played. kl: what it costs to speak unlike the agent that it began as, a nat of a
+    token; 0: nothing, as DAPO has it. It holds what nothing speaks for changing. credit, by_spread: see ``advantages``.
+    least: without kl an answer whose advantage is smaller is passed over, which saves its time. batch: answers a
+    backward pass. bf16: learn in 16 bits.
     """
 
     steps: int
     exercises: int = 8
     group: int = 8
     temperature: float = 1.0
+    top_p: float = 1.0
     rate: float = 2e-5
     warm_up: int = 5
     clip: tuple[float, float] = (0.2, 0.28)
     passes: int = 1
+    kl: float = 0.0
     credit: Credit = Credit.TURN
     by_spread: bool = False
     least: float = 0.02
@@ -71,10 +81,16 @@ class Regime:
 
 @dataclass(frozen=True, slots=True)
 class _Lesson:
-    """One turn: what was read and written, and its advantage."""
+    """What was read and written, how often in a step, and its advantages in all."""
 
     example: Example
     advantage: float
+    times: int = 1
+
+    @property
+    def tokens(self) -> int:
+        """How many were written, in all."""
+        return self.times * sum(self.example.learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +123,16 @@ def reinforce(
     settings["rewards"] = {name: [reward.part(name).weight, reward.part(name).shape.__name__] for name in PARTS}
     check_settings(output, settings | dict(about or {}))
     opened = arena.opened
-    model = opened.model
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(regime.eye or ".visual." not in f".{name}")
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(learned, lr=regime.rate, betas=(0.9, 0.95), weight_decay=0.0)
-    playing = replace(arena, choice=replace(arena.choice, temperature=regime.temperature))
-    done = _resume(model, optimiser, output)
+    learner = _Learner(opened, regime)
+    playing = replace(arena, choice=replace(arena.choice, temperature=regime.temperature, top_p=regime.top_p))
+    done = _resume(opened.model, learner.optimiser, output)
     curve = Curve(output, done)
-    positions = Positions(opened)
     for step in range(done, regime.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = regime.rate * min(1.0, (step + 1) / max(regime.warm_up, 1))
+        learner.set_rate(step)
         played = _play(playing, exercise, step, regime)
         earned = [_earned(one, reward) for one in played]
         lessons = _lessons(played, earned, regime)
-        moved = _learn(model, optimiser, learned, lessons, opened, positions, regime)
+        moved = learner.learn(lessons)
         entry = {"step": step + 1, "reward": fmean(sum(one.rewards) for one in earned), "turns": len(lessons)}
         entry |= figures(played).as_dict() | moved
         curve.add(entry)
@@ -132,8 +142,8 @@ def reinforce(
             curve.add(tested)
             tell(tested)
         if (step + 1) % regime.save_every == 0 or step + 1 == regime.steps:
-            _keep(model, optimiser, output, step + 1)
-    save(opened, model, output, source=source)
+            _keep(opened.model, learner.optimiser, output, step + 1)
+    save(opened, opened.model, output, source=source)
     return opened
 
 
@@ -153,80 +163,129 @@ def _earned(played: Played, reward: RewardConfig) -> _Earned:
 
 
 def _lessons(played: Sequence[Played], earned: Sequence[_Earned], regime: Regime) -> list[_Lesson]:
-    """The turns that are worth a backward pass."""
-    groups = [earned[n : n + regime.group] for n in range(0, len(earned), regime.group)]
+    """The answers that are worth a backward pass."""
+    values = [
+        value
+        for n in range(0, len(played), regime.group)
+        for value in _compared(played[n : n + regime.group], earned[n : n + regime.group], regime)
+    ]
+    same: dict[tuple[Hashable, tuple[int, ...]], list[tuple[Said, float]]] = defaultdict(list)
+    for said, advantage in zip((said for one in played for said in one.said), values, strict=True):
+        same[said.reading.same, said.tokens].append((said, advantage))
+    lessons = [
+        _Lesson(Example.of(found[0][0].reading, tokens), sum(advantage for _, advantage in found), len(found))
+        for (_, tokens), found in same.items()
+        if tokens
+    ]
+    return [lesson for lesson in lessons if regime.kl or abs(lesson.advantage) >= regime.least * lesson.times]
+
+
+def _compared(played: Sequence[Played], earned: Sequence[_Earned], regime: Regime) -> list[float]:
+    """The advantages of all that was said in a group."""
     found = advantages(
-        [[one.rewards for one in group] for group in groups],
-        [[one.stopping for one in group] for group in groups],
+        [one.rewards for one in earned],
+        [one.stopping for one in earned],
+        [[said.reading.same for said in one.said] for one in played],
         regime.credit,
         by_spread=regime.by_spread,
     )
-    return [
-        _Lesson(Example.of(said.reading, said.tokens), float(advantage))
-        for one, values in zip(played, (values for group in found for values in group), strict=True)
-        for said, advantage in zip(one.said, values, strict=False)
-        if abs(advantage) >= regime.least and said.tokens
-    ]
+    return [float(value) for values in found for value in values]
 
 
-def _learn(
-    model: Any,
-    optimiser: torch.optim.Optimizer,
-    learned: Sequence[torch.nn.Parameter],
-    lessons: Sequence[_Lesson],
-    opened: Opened,
-    positions: Positions,
-    regime: Regime,
-) -> dict[str, float]:
-    """One step of the optimiser a pass; the mean over all tokens of all turns."""
-    if not lessons:
-        return {"loss": 0.0, "grad_norm": 0.0, "entropy": 0.0}
-    lessons = sorted(lessons, key=lambda lesson: len(lesson.example.ids))  # so that little is padded
-    tokens = sum(sum(lesson.example.learned) for lesson in lessons)
-    portions = [lessons[n : n + regime.batch] for n in range(0, len(lessons), regime.batch)]
-    before: list[torch.Tensor] = []
-    figures_: dict[str, float] = {}
-    model.train()
-    for number in range(regime.passes):
-        optimiser.zero_grad()
-        loss_sum = entropy_sum = 0.0
-        for n, portion in enumerate(portions):
-            batch = to_learn([lesson.example for lesson in portion], opened, positions)
-            with sixteen_bits(model, opened.device, regime.bf16):
-                chosen, entropy, said = log_probabilities(model, batch, regime.temperature)
-            if number == 0:
-                before.append(chosen.detach())
-            ratio = torch.exp(chosen - before[n])
-            value = torch.tensor([lesson.advantage for lesson in portion], device=chosen.device)[:, None]
-            low, high = regime.clip
-            gain = torch.minimum(ratio * value, ratio.clamp(1 - low, 1 + high) * value)
-            loss = -(gain * said).sum() / tokens
-            torch.autograd.backward(loss)
-            loss_sum += float(loss.detach())
-            entropy_sum += float((entropy.detach() * said).sum()) / tokens
-        norm = float(torch.nn.utils.clip_grad_norm_(learned, 1.0))
-        optimiser.step()
-        figures_ = {"loss": loss_sum, "grad_norm": norm, "entropy": entropy_sum}
-    return figures_
+class _Learner:
+    """The model that learns, and what it learns with."""
+
+    def __init__(self, opened: Opened, regime: Regime) -> None:
+        self.opened, self.regime = opened, regime
+        model = opened.model
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(regime.eye or ".visual." not in f".{name}")
+        self._learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimiser = torch.optim.AdamW(self._learned, lr=regime.rate, betas=(0.9, 0.95), weight_decay=0.0)
+        # The agent that it began as.
+        self._first = deepcopy(model).requires_grad_(False).eval() if regime.kl else None
+        self._positions = Positions(opened)
+
+    def set_rate(self, step: int) -> None:
+        """Of a step, from 0."""
+        regime = self.regime
+        rising, falling = min(1.0, (step + 1) / max(regime.warm_up, 1)), 1 - step / regime.steps
+        for group in self.optimiser.param_groups:
+            group["lr"] = regime.rate * rising * falling
+
+    def learn(self, lessons: Sequence[_Lesson]) -> dict[str, float]:
+        """One step of the optimiser a pass; the mean over all tokens of all answers."""
+        figures_ = {"loss": 0.0, "grad_norm": 0.0, "entropy": 0.0, "kl": 0.0}
+        if not lessons:
+            return figures_
+        lessons = sorted(lessons, key=lambda lesson: len(lesson.example.ids))  # so that little is padded
+        portions = [lessons[n : n + self.regime.batch] for n in range(0, len(lessons), self.regime.batch)]
+        tokens = sum(lesson.tokens for lesson in lessons)
+        before: list[torch.Tensor | None] = [None] * len(portions)
+        self.opened.model.train()
+        for _ in range(self.regime.passes):
+            self.optimiser.zero_grad()
+            figures_ = dict.fromkeys(figures_, 0.0)
+            for n, portion in enumerate(portions):
+                before[n], found = self._look_back(portion, before[n], tokens)
+                figures_ |= {name: figures_[name] + value for name, value in found.items()}
+            figures_["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(self._learned, 1.0))
+            self.optimiser.step()
+        return figures_
+
+    def _look_back(
+        self, portion: Sequence[_Lesson], before: torch.Tensor | None, tokens: int
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Adds some lessons' gradients: (how probable their tokens were at first, their share of the figures)."""
+        opened, regime = self.opened, self.regime
+        batch = to_learn([lesson.example for lesson in portion], opened, self._positions)
+        with sixteen_bits(opened.model, opened.device, regime.bf16):
+            scores, told, row = told_scores(opened.model, batch)
+            with torch.no_grad():
+                held = scores.detach() if self._first is None else told_scores(self._first, batch)[0]
+        chosen, entropy = log_probabilities(scores, told, regime.temperature, regime.top_p)
+        before = chosen.detach() if before is None else before
+        value = torch.tensor([lesson.advantage for lesson in portion], device=chosen.device)[row]
+        times = torch.tensor([lesson.times for lesson in portion], device=chosen.device)[row]
+        low, high = regime.clip
+        ratio = torch.exp(chosen - before)
+        gain = torch.minimum(ratio * value, ratio.clamp(1 - low, 1 + high) * value)
+        away = times * divergence(scores, held)
+        loss = (regime.kl * away - gain).sum() / tokens
+        torch.autograd.backward(loss)
+        sums = {"loss": loss.detach(), "entropy": (times * entropy.detach()).sum() / tokens}
+        sums["kl"] = away.detach().sum() / tokens
+        return before, {name: float(one) for name, one in sums.items()}
 
 
-def log_probabilities(
-    model: Any, batch: dict[str, torch.Tensor], temperature: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(log-probability of each written token, entropy there, which ones those are), each (B, T - 1); 0 elsewhere."""
+def told_scores(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of the N tokens that were written in a batch: (scores (N, V), the tokens (N), whose of the B answers each is)."""
     device = next(model.parameters()).device
     inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
     labels = batch["labels"].to(device)[:, 1:]
-    said = labels != IGNORED
+    row, place = (labels != IGNORED).nonzero(as_tuple=True)
     # Most of a reading is pictures and sentences: words are weighed only where some were written.
-    read = model.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1].flatten(0, 1)
-    written = read.index_select(0, said.flatten().nonzero()[:, 0])
-    scores = model.get_output_embeddings()(written).float() / max(temperature, 1e-6)
-    logs = torch.log_softmax(scores, dim=-1)
-    chosen = logs.gather(1, labels[said][:, None])[:, 0]
-    entropy = -(logs.exp() * logs).sum(dim=-1)
-    nothing = torch.zeros(said.shape, device=device)
-    return nothing.masked_scatter(said, chosen), nothing.masked_scatter(said, entropy), said
+    read = model.base_model(**inputs, use_cache=False).last_hidden_state[row, place]
+    return model.get_output_embeddings()(read).float(), labels[row, place], row
+
+
+def log_probabilities(
+    scores: torch.Tensor, told: torch.Tensor, temperature: float, top_p: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log-probability of each told token, entropy there), each (N), by the scores (N, V).
+
+    Of the tokens that could have been drawn: ``unlikely`` ones couldn't, but for the one that was.
+    """
+    scores = scores / max(temperature, 1e-6)
+    beyond = unlikely(scores.detach(), top_p).scatter(1, told[:, None], False)
+    logs = torch.log_softmax(scores.masked_fill(beyond, _NEVER), dim=-1)
+    return logs.gather(1, told[:, None])[:, 0], -(logs.exp() * logs).sum(dim=-1)
+
+
+def divergence(scores: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """How far tokens are from what they were: KL(now || before) of each, in nats (N), by scores (N, V)."""
+    now, then = torch.log_softmax(scores, dim=-1), torch.log_softmax(before, dim=-1)
+    return (now.exp() * (now - then)).sum(dim=-1)
 
 
 # -- files ---------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.core.overlay import Picture, overlay_preset
 from napari_ibisagent.io.prompts import read_templates, write_templates
 from napari_ibisagent.policies.qwen_vl import PROMPTS
+from napari_ibisagent.policies.qwen_vl.chance import Choice
 from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_checkpoint
-from napari_ibisagent.policies.qwen_vl.reader import Choice
 from napari_ibisagent.training.arena import Arena
 from napari_ibisagent.training.sft.exam import Exam, exercise_of
 from napari_ibisagent.training.sft.examples import Maker, Shelf
