@@ -148,6 +148,7 @@ def trial(
     wrongly_given: Annotated[
         float, typer.Option(min=0, max=1, help="Share that begins with the mask of something else.")
     ] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the answers; 0: greedily, as it is used.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how a nano agent acts in whole episodes on made-up slices that no training draws.
@@ -165,7 +166,12 @@ def trial(
 
         agent, spoken = open_nano(checkpoint), speech(checkpoint)
         found = measured(
-            agent, segmenter, spoken=spoken, count=count, steps=steps, wrongly_given=wrongly_given
+            *(agent, segmenter),
+            spoken=spoken,
+            count=count,
+            steps=steps,
+            wrongly_given=wrongly_given,
+            temperature=temperature,
         ).as_dict()
         if as_json:
             typer.echo(json.dumps(found))

@@ -6,7 +6,8 @@ All begin from one agent that has learned to look and hasn't seen a trajectory (
 paper's all begin from one published model; it is the "untrained" one. A seed draws trajectories, their order, and what
 is played. Everything lies in OUT and is gone on with after a stop; finished runs are not made again. Every agent is
 measured with the embedded click tool, with which it also plays, on the same unseen slices, some of which begin with the
-mask of something else. The table goes to standard output, each row's figures to OUT/results.jsonl.
+mask of something else: greedily, as the plugin plays, and by chance, as in training. The table goes to standard
+output, each row's figures to OUT/results.jsonl.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from napari_ibisagent.training.nano.school import (
 from napari_ibisagent.training.precision import faster_in_16_bits
 from napari_ibisagent.training.rl.loop import Regime
 
-COLUMNS = ("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped")
+COLUMNS = ("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped", "chance_iou", "chance_steps")
 RESULTS = "results.jsonl"
 WEIGHTS = "model.safetensors"
 TOOL = registry.DEFAULT_SEGMENTER
@@ -45,10 +46,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--exercises", type=int, default=6000)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--rl-steps", type=int, default=60)
-    parser.add_argument("--rl-exercises", type=int, default=16)
+    parser.add_argument("--rl-steps", type=int, default=9)
+    parser.add_argument("--rl-exercises", type=int, default=32)
     parser.add_argument("--rl-group", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--rate", type=float, default=6e-5)
+    parser.add_argument("--kl", type=float, default=0.1)
+    parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--stage", choices=(*STAGES, "table"), nargs="+", default=["reflection", "sft", "rl", "table"])
     given = parser.parse_args()
@@ -114,6 +117,8 @@ def _regime(given: argparse.Namespace, seed: int, steps: int) -> Regime:
         given.rl_exercises,
         given.rl_group,
         rate=given.rate,
+        kl=given.kl,
+        passes=given.passes,
         seed=seed,
         eye=False,
         bf16=faster_in_16_bits("cpu"),
@@ -124,8 +129,13 @@ def _measure(given: argparse.Namespace, seed: int, name: str, folder: Path) -> N
     if any(row["name"] == name and row["seed"] == seed for row in _rows(given.out)):
         return
     started = time.perf_counter()
-    found = trial(open_nano(folder), spoken=speech(folder), count=given.count, wrongly_given=0.15).as_dict()
-    row = {"name": name, "seed": seed, "seconds": round(time.perf_counter() - started, 1), **found}
+    agent, spoken = open_nano(folder), speech(folder)
+    greedy, by_chance = (
+        trial(agent, spoken=spoken, count=given.count, wrongly_given=0.15, temperature=temperature).as_dict()
+        for temperature in (0.0, 1.0)
+    )
+    chance = {f"chance_{figure}": value for figure, value in by_chance.items()}
+    row = {"name": name, "seed": seed, "seconds": round(time.perf_counter() - started, 1), **greedy, **chance}
     with (given.out / RESULTS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     _tell(row)

@@ -252,6 +252,20 @@ def test_a_run_plays_rewards_and_learns(tmp_path, nano):
     assert all(torch.equal(again[name], value) for name, value in trained.model.state_dict().items())
 
 
+def test_a_large_step_is_played_in_portions(nano, monkeypatch):
+    from napari_ibisagent import registry
+    from napari_ibisagent.training.arena import Arena
+
+    at_once = []
+    monkeypatch.setattr(loop, "_AT_ONCE", 4)
+    play = Arena.play
+    monkeypatch.setattr(Arena, "play", lambda self, given, seed: at_once.append(given) or play(self, given, seed))
+    arena, made = Arena(nano, speech(), registry.load("segmenters", "geodesic")), Invented(0, 9, HELD_OUT)
+    played = loop._play(arena, made.exercise, 1, Regime(steps=2, exercises=3, group=2))
+    assert [len(given) for given in at_once] == [4, 2]
+    assert [one.exercise.name for one in played] == [made.exercise(n).name for n in (3, 3, 4, 4, 5, 5)]
+
+
 def test_an_episodes_reward_is_that_of_evaluation(nano):
     from napari_ibisagent import registry
     from napari_ibisagent.evaluation.rewards import total

@@ -249,18 +249,20 @@ def trial(
     only: tuple[str, ...] = (),
     prone: bool = False,
     steps: int = 8,
+    temperature: float = 0.0,
     at_once: int = 50,
 ) -> Figures:
-    """How it acts, greedily, on exercises that no training has drawn.
+    """How it acts, greedily or by chance, on exercises that no training has drawn.
 
     spoken: ``speech`` of its checkpoint, where its sentences aren't those of a new one.
     """
     arena = Arena(opened, spoken or speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=steps))
+    arena = replace(arena, choice=replace(arena.choice, temperature=temperature))
     made = Invented(0, count, seed, wrongly_given, only, prone)
     exercises = [made.exercise(number) for number in range(count)]
     played = []
     for first in range(0, count, at_once):
-        played += arena.play(exercises[first : first + at_once])
+        played += arena.play(exercises[first : first + at_once], seed=first)
     return figures(played)
 
 

@@ -40,6 +40,8 @@ from napari_ibisagent.training.trajectories.exercises import Exercise
 
 # What may differ when a run goes on.
 _FREE = ("steps", "save_every", "measure_every")
+# So many episodes are played at the same time, each in a thread.
+_AT_ONCE = 256
 # A score of which no probability is left, and no infinity in what is made of it.
 _NEVER = -1e4
 _WEIGHTS, _OPTIMISER = "model.safetensors", "optimiser.pt"
@@ -152,7 +154,12 @@ def _play(arena: Arena, exercise: Callable[[int], Exercise], step: int, regime: 
     first = step * regime.exercises
     chosen = [exercise(first + n) for n in range(regime.exercises)]
     arena.opened.model.eval()
-    return arena.play([one for one in chosen for _ in range(regime.group)], seed=regime.seed * 1_000_003 + step)
+    played: list[Played] = []
+    side_by_side = max(1, _AT_ONCE // regime.group)
+    for n in range(0, len(chosen), side_by_side):
+        asked = [one for one in chosen[n : n + side_by_side] for _ in range(regime.group)]
+        played += arena.play(asked, seed=(regime.seed * 1_000_003 + step) * 1_000 + n)
+    return played
 
 
 def _earned(played: Played, reward: RewardConfig) -> _Earned:

@@ -1,0 +1,26 @@
+"""``ibisagent train trial``: how an agent acts, greedily or by chance."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from commands import ibisagent
+
+from napari_ibisagent.io.checkpoints.store import shipped
+
+pytest.importorskip("torch", reason="the extra models is not installed")
+pytest.importorskip("transformers", reason="the extra models is not installed")
+
+
+def tried(*options):
+    done = ibisagent("train", "trial", shipped("nano"), "--count", "12", "--segmenter", "geodesic", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_greedily_it_acts_better_than_by_chance():
+    greedy, by_chance = tried(), tried("--temperature", "3")
+    assert greedy["episodes"] == by_chance["episodes"] == 12
+    assert greedy["well_formed"] == 1 > by_chance["well_formed"]
+    assert by_chance == tried("--temperature", "3")  # the same dice
