@@ -11,6 +11,7 @@ import typer
 from napari_ibisagent.cli.console import console
 from napari_ibisagent.cli.faults import exit_codes
 from napari_ibisagent.cli.train_parts import check_installed, tell
+from napari_ibisagent.core.errors import InputError
 from napari_ibisagent.registry import DEFAULT_SEGMENTER
 
 
@@ -53,6 +54,10 @@ def rl(
         list[str] | None,
         typer.Option(help="Only this part counts: format, answer, placement, progress or length; several times."),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Made-up slices (nano) that show this structure, which is asked for; several times."),
+    ] = None,
     credit: Annotated[CreditName, typer.Option(help="A turn's: what came from it on, or the episode's.")] = (
         CreditName.turn
     ),
@@ -85,6 +90,8 @@ def rl(
     """
     with exit_codes():
         check_installed("torch", "transformers", "accelerate", "safetensors")
+        if folders and only:
+            raise InputError("--only chooses among made-up slices. Leave it out, or the folders of trajectories.")
         from napari_ibisagent.training.precision import faster_in_16_bits
         from napari_ibisagent.training.rl.advantages import Credit
         from napari_ibisagent.training.rl.loop import Regime
@@ -134,6 +141,7 @@ def rl(
                 reward=reward.value,
                 parts=parts,
                 tool=segmenter,
+                only=tuple(only or ()),
                 measure=lambda model: measured(model, count=trials, spoken=speech(start)).as_dict(),
                 tell=tell,
             )

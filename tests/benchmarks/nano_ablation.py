@@ -4,10 +4,11 @@
 
 All begin from one agent that has learned to look and hasn't seen a trajectory (``train nano`` leaves one), as the
 paper's all begin from one published model; it is the "untrained" one. A seed draws trajectories, their order, and what
-is played. Everything lies in OUT and is gone on with after a stop; finished runs are not made again. Every agent is
-measured with the embedded click tool, with which it also plays, on the same unseen slices, some of which begin with the
-mask of something else: greedily, as the plugin plays, and by chance, as in training. The table goes to standard
-output, each row's figures to OUT/results.jsonl.
+is played: slices that show the structure that fine-tuned agents do worst of the larger ones. Everything lies in OUT and
+is gone on with after a stop; finished runs are not made again. Every agent is measured with the embedded click tool,
+with which it also plays, on the same unseen slices of every structure, some of which begin with the mask of something
+else: greedily, as the plugin plays, and by chance, as in training. The table goes to standard output, each row's
+figures to OUT/results.jsonl.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--exercises", type=int, default=6000)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--rl-steps", type=int, default=9)
+    parser.add_argument("--rl-steps", type=int, default=6)
     parser.add_argument("--rl-exercises", type=int, default=32)
     parser.add_argument("--rl-group", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=6e-5)
-    parser.add_argument("--kl", type=float, default=0.1)
-    parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--top-p", type=float, default=0.8)
+    parser.add_argument("--kl", type=float, default=0.0)
+    parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=["spine"])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--stage", choices=(*STAGES, "table"), nargs="+", default=["reflection", "sft", "rl", "table"])
     given = parser.parse_args()
@@ -90,7 +93,7 @@ def _played(given: argparse.Namespace, seed: int) -> None:
         folder = _folder(given, seed, name)
         steps = given.rl_steps if name != "RL" else min(given.rl_steps, 10)  # it never says anything that can be read
         if (start / WEIGHTS).exists() and not (folder / WEIGHTS).exists():
-            practise(_regime(given, seed, steps), start, folder, tool=TOOL, tell=_tell)
+            practise(_regime(given, seed, steps), start, folder, tool=TOOL, only=tuple(given.only), tell=_tell)
         if (folder / WEIGHTS).exists():
             _measure(given, seed, name, folder)
 
@@ -103,7 +106,8 @@ def _rewarded(given: argparse.Namespace, seed: int) -> None:
         parts = (*parts, part)
         folder = _folder(given, seed, f"rewards + {' + '.join(parts)}")
         if not (folder / WEIGHTS).exists():
-            practise(_regime(given, seed, given.rl_steps), start, folder, tool=TOOL, parts=parts, tell=_tell)
+            regime, only = _regime(given, seed, given.rl_steps), tuple(given.only)
+            practise(regime, start, folder, tool=TOOL, parts=parts, only=only, tell=_tell)
         _measure(given, seed, f"rewards: {', '.join(parts)}", folder)
 
 
@@ -117,6 +121,7 @@ def _regime(given: argparse.Namespace, seed: int, steps: int) -> Regime:
         given.rl_exercises,
         given.rl_group,
         rate=given.rate,
+        top_p=given.top_p,
         kl=given.kl,
         passes=given.passes,
         seed=seed,

@@ -1,4 +1,4 @@
-"""``ibisagent train trial``: how an agent acts, greedily or by chance."""
+"""``ibisagent train trial``: how an agent acts, greedily or by chance; and what ``train rl`` may play on."""
 
 from __future__ import annotations
 
@@ -24,3 +24,10 @@ def test_greedily_it_acts_better_than_by_chance():
     assert greedy["episodes"] == by_chance["episodes"] == 12
     assert greedy["well_formed"] == 1 > by_chance["well_formed"]
     assert by_chance == tried("--temperature", "3")  # the same dice
+
+
+def test_what_no_made_up_slice_shows_is_named(tmp_path):
+    done = ibisagent("train", "rl", "--from", shipped("nano"), "-o", tmp_path / "rl", "--only", "pancreas")
+    assert done.returncode == 2 and "No made-up slice shows 'pancreas'" in " ".join(done.stderr.split())
+    done = ibisagent("train", "rl", tmp_path, "--from", shipped("nano"), "-o", tmp_path / "rl", "--only", "spine")
+    assert done.returncode == 2 and "--only chooses among made-up slices" in " ".join(done.stderr.split())

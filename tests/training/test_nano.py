@@ -16,6 +16,7 @@ pytest.importorskip("transformers", reason="the extra models is not installed")
 from napari_ibisagent import registry
 from napari_ibisagent.core.dialects import ibis
 from napari_ibisagent.core.episode import Prompted, begin
+from napari_ibisagent.core.errors import UnknownNameError
 from napari_ibisagent.core.overlay import grey_picture
 from napari_ibisagent.core.protocols import Situation
 from napari_ibisagent.policies.qwen_vl import PROMPTS
@@ -145,6 +146,8 @@ def test_what_is_asked_for_is_shown_or_absent():
         if one.given is not None:
             assert one.truth.any() and not (one.given.array() & one.truth).any()
     assert 20 < sum(one.given is not None for one in made) < 120
+    with pytest.raises(UnknownNameError, match=r"No made-up slice shows 'pancreas'. Known are: .*liver"):
+        Invented(0, 1, only=("liver", "pancreas"))
     chosen = Invented(0, 40, only=("liver", "spleen"))
     assert {one.target for one in chosen.exercises()} == {"liver", "spleen"}
 

@@ -210,13 +210,14 @@ def practise(
     parts: tuple[str, ...] = (),
     tool: str = PRACTICE_TOOL,
     wrongly_given: float = _WRONGLY_GIVEN,
+    only: tuple[str, ...] = (),
     measure: Callable[[Opened], dict[str, float]] | None = None,
     tell: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> Opened:
     """Trains a nano agent further by playing; writes it to ``output`` and returns it.
 
     parts: of the reward, which ones count; all of them where none is named. wrongly_given: the share of episodes that
-    begin with the mask of something else.
+    begin with the mask of something else. only: slices that show one of these structures, which is asked for.
     """
     config = reward_config(reward)
     config = config.only(*parts) if parts else config
@@ -224,8 +225,8 @@ def practise(
     limits = Limits(steps=_PRACTICE_STEPS)
     arena = Arena(opened, speech(start), registry.load("segmenters", tool), DIALECT, OVERLAY, limits)
     # Slices that no fine-tuning of this seed has seen.
-    made = Invented(0, 0, PRACTICE + regime.seed, wrongly_given)
-    about = {"start": str(start.resolve()), "tool": tool, "wrongly given": wrongly_given}
+    made = Invented(0, 0, PRACTICE + regime.seed, wrongly_given, only)
+    about = {"start": str(start.resolve()), "tool": tool, "wrongly given": wrongly_given, "only": list(only)}
     trained = reinforce(
         *(arena, made.exercise, config, regime, output), source=start, about=about, measure=measure, tell=tell
     )

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.random import Generator
 
+from napari_ibisagent.core.errors import UnknownNameError
 from napari_ibisagent.core.knowledge import Structure
 from napari_ibisagent.core.packed import PackedMask
 from napari_ibisagent.core.target import Side
@@ -31,7 +32,8 @@ _WEIGHT = {"liver lesion": 2.0, "lung nodule": 2.0, "left kidney": 1.5, "right k
 class Invented:
     """So many exercises from number ``first`` on, of ``seed``. wrongly_given: the share that begins with the mask of
     something else. only: slices that show one of these, which is asked for. prone: the patient lies on the
-    belly, so that the picture is turned half round; the agent never practises on such slices.
+    belly, so that the picture is turned half round; the agent never practises on such slices. Raises UnknownNameError
+    for a structure that no slice shows.
     """
 
     first: int
@@ -40,6 +42,11 @@ class Invented:
     wrongly_given: float = 0.0
     only: tuple[str, ...] = ()
     prone: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.only:
+            if name not in NAMES:
+                raise UnknownNameError(f"No made-up slice shows {name!r}. Known are: {', '.join(NAMES)}.")
 
     @property
     def name(self) -> str:
