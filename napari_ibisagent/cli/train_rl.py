@@ -41,7 +41,7 @@ def rl(
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 150,
     exercises: Annotated[int, typer.Option(min=1, help="Exercises a step.")] = 8,
     group: Annotated[int, typer.Option(min=2, help="How often each is played.")] = 8,
-    rate: Annotated[float, typer.Option(min=0, help="AdamW's rate; it falls to nothing by the last step.")] = 2e-5,
+    rate: Annotated[float, typer.Option(min=0, help="AdamW's rate; it falls evenly towards nothing.")] = 2e-5,
     temperature: Annotated[float, typer.Option(min=0.01, help="Of the answers.")] = 1.0,
     top_p: Annotated[
         float, typer.Option(min=0.01, max=1, help="Say only the likeliest words that are together so probable.")

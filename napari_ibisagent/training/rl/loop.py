@@ -53,7 +53,7 @@ class Regime:
 
     exercises: a step plays so many, each ``group`` times. temperature, top_p: of the answers, see ``Choice``; where
     only one token is probable enough, nothing is tried and nothing learned. rate: of AdamW, rising in the first
-    ``warm_up`` steps, then falling to nothing at the last. clip: how far a token may move down and up before it teaches
+    ``warm_up`` steps, then falling evenly towards nothing. clip: how far a token may move down and up before it teaches
     no more. passes: over what a step played. kl: what it costs to speak unlike the agent that it began as, a nat of a
     token; 0: nothing, as DAPO has it. It holds what nothing speaks for changing. credit, by_spread: see ``advantages``.
     least: without kl an answer whose advantage is smaller is passed over, which saves its time. batch: answers a
@@ -249,20 +249,19 @@ class _Learner:
         with sixteen_bits(opened.model, opened.device, regime.bf16):
             scores, told, row = told_scores(opened.model, batch)
             with torch.no_grad():
-                held = scores.detach() if self._first is None else told_scores(self._first, batch)[0]
+                held = None if self._first is None else told_scores(self._first, batch)[0]
         chosen, entropy = log_probabilities(scores, told, regime.temperature, regime.top_p)
         before = chosen.detach() if before is None else before
         value = torch.tensor([lesson.advantage for lesson in portion], device=chosen.device)[row]
         times = torch.tensor([lesson.times for lesson in portion], device=chosen.device)[row]
         low, high = regime.clip
         ratio = torch.exp(chosen - before)
-        gain = torch.minimum(ratio * value, ratio.clamp(1 - low, 1 + high) * value)
-        away = times * divergence(scores, held)
-        loss = (regime.kl * away - gain).sum() / tokens
+        gain = torch.minimum(ratio * value, ratio.clamp(1 - low, 1 + high) * value).sum() / tokens
+        away = torch.zeros_like(gain) if held is None else (times * divergence(scores, held)).sum() / tokens
+        loss = regime.kl * away - gain
         torch.autograd.backward(loss)
-        sums = {"loss": loss.detach(), "entropy": (times * entropy.detach()).sum() / tokens}
-        sums["kl"] = away.detach().sum() / tokens
-        return before, {name: float(one) for name, one in sums.items()}
+        sums = {"loss": loss, "entropy": (times * entropy).sum() / tokens, "kl": away}
+        return before, {name: float(one.detach()) for name, one in sums.items()}
 
 
 def told_scores(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
