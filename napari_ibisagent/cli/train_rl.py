@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,7 @@ def rl(
     exercises: Annotated[int, typer.Option(min=1, help="Exercises a step.")] = 8,
     group: Annotated[int, typer.Option(min=2, help="How often each is played.")] = 8,
     rate: Annotated[float, typer.Option(min=0, help="AdamW's rate; it falls evenly towards nothing.")] = 2e-5,
+    warm_up: Annotated[int, typer.Option(min=0, help="Steps in which the rate rises first.")] = 5,
     temperature: Annotated[float, typer.Option(min=0.01, help="Of the answers.")] = 1.0,
     top_p: Annotated[
         float, typer.Option(min=0.01, max=1, help="Say only the likeliest words that are together so probable.")
@@ -54,10 +56,19 @@ def rl(
         list[str] | None,
         typer.Option(help="Only this part counts: format, answer, placement, progress or length; several times."),
     ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a part of the reward, where it isn't the preset's: length=0.05; several times."),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Made-up slices (nano) that show this structure, which is asked for; several times."),
     ] = None,
+    held: Annotated[
+        int,
+        typer.Option(min=0, help="Beside --only: slices of the rest, a step, on which it is to speak as before."),
+    ] = 0,
+    hold: Annotated[float, typer.Option(min=0, help="What it costs there, a nat of a token, if it doesn't.")] = 1.0,
     credit: Annotated[CreditName, typer.Option(help="A turn's: what came from it on, or the episode's.")] = (
         CreditName.turn
     ),
@@ -90,20 +101,23 @@ def rl(
     """
     with exit_codes():
         check_installed("torch", "transformers", "accelerate", "safetensors")
-        if folders and only:
-            raise InputError("--only chooses among made-up slices. Leave it out, or the folders of trajectories.")
+        if folders and (only or held):
+            raise InputError("--only and --held choose made-up slices. Leave them out, or the folders of trajectories.")
         from napari_ibisagent.training.precision import faster_in_16_bits
         from napari_ibisagent.training.rl.advantages import Credit
-        from napari_ibisagent.training.rl.loop import Regime
+        from napari_ibisagent.training.rl.regime import Regime
 
         regime = Regime(
             steps=steps,
             exercises=exercises,
             group=group,
             rate=rate,
+            warm_up=warm_up,
             temperature=temperature,
             top_p=top_p,
             kl=kl,
+            held=held,
+            hold=hold,
             credit=Credit(credit.value),
             by_spread=by_spread,
             passes=passes,
@@ -113,7 +127,7 @@ def rl(
             measure_every=measure_every,
             save_every=save_every,
         )
-        parts = tuple(part or ())
+        parts, weights = tuple(part or ()), _weights(weight or [])
         if folders:
             from napari_ibisagent.evaluation.rewards import reward_config
             from napari_ibisagent.policies.qwen_vl.loading import Machine
@@ -129,7 +143,7 @@ def rl(
                 tokens=max_new_tokens,
                 seed=seed,
             )
-            config = reward_config(reward.value)
+            config = reward_config(reward.value).weighted(**weights)
             config = config.only(*parts) if parts else config
             rehearse(gather(folders, start, course, Machine(device, "float32")), config, regime, output, tell=tell)
         else:
@@ -140,12 +154,27 @@ def rl(
                 *(regime, start, output),
                 reward=reward.value,
                 parts=parts,
+                weights=weights,
                 tool=segmenter,
                 only=tuple(only or ()),
                 measure=lambda model: measured(model, count=trials, spoken=speech(start)).as_dict(),
                 tell=tell,
             )
         console().print(f"The agent is in {output}.", markup=False)
+
+
+def _weights(given: list[str]) -> dict[str, float]:
+    """By the names of the parts. Raises InputError."""
+    found: dict[str, float] = {}
+    for one in given:
+        part, _, value = one.partition("=")
+        try:
+            found[part.strip()] = float(value)
+        except ValueError:
+            found[part.strip()] = math.nan
+        if not math.isfinite(found[part.strip()]):
+            raise InputError(f"--weight takes a part and a number, as in length=0.05, and not {one!r}.")
+    return found
 
 
 def trial(

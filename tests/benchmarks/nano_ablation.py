@@ -4,11 +4,11 @@
 
 All begin from one agent that has learned to look and hasn't seen a trajectory (``train nano`` leaves one), as the
 paper's all begin from one published model; it is the "untrained" one. A seed draws trajectories, their order, and what
-is played: slices that show the structure that fine-tuned agents do worst of the larger ones. Everything lies in OUT and
-is gone on with after a stop; finished runs are not made again. Every agent is measured with the embedded click tool,
-with which it also plays, on the same unseen slices of every structure, some of which begin with the mask of something
-else: greedily, as the plugin plays, and by chance, as in training. The table goes to standard output, each row's
-figures to OUT/results.jsonl.
+is played: slices that show the structure that fine-tuned agents do worst of the larger ones; on slices of the rest they
+are held to what they were. Everything lies in OUT and is gone on with after a stop; finished runs are not made again.
+Every agent is measured with the embedded click tool, with which it also plays, on the same unseen slices of every
+structure, some of which begin with the mask of something else: greedily, as the plugin plays, and by chance, as in
+training. The table goes to standard output, each row's figures to OUT/results.jsonl.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from napari_ibisagent.training.nano.school import (
     write_trajectories,
 )
 from napari_ibisagent.training.precision import faster_in_16_bits
-from napari_ibisagent.training.rl.loop import Regime
+from napari_ibisagent.training.rl.regime import Regime
 
 COLUMNS = ("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped", "chance_iou", "chance_steps")
 RESULTS = "results.jsonl"
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--exercises", type=int, default=6000)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--rl-steps", type=int, default=6)
+    parser.add_argument("--rl-steps", type=int, default=8)
     parser.add_argument("--rl-exercises", type=int, default=32)
     parser.add_argument("--rl-group", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-4)
@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument("--kl", type=float, default=0.0)
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=["spine"])
+    parser.add_argument("--held", type=int, default=48)
+    parser.add_argument("--hold", type=float, default=0.15)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--stage", choices=(*STAGES, "table"), nargs="+", default=["reflection", "sft", "rl", "table"])
     given = parser.parse_args()
@@ -121,8 +123,11 @@ def _regime(given: argparse.Namespace, seed: int, steps: int) -> Regime:
         given.rl_exercises,
         given.rl_group,
         rate=given.rate,
+        warm_up=1,
         top_p=given.top_p,
         kl=given.kl,
+        held=given.held,
+        hold=given.hold,
         passes=given.passes,
         seed=seed,
         eye=False,

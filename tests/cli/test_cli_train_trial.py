@@ -30,4 +30,18 @@ def test_what_no_made_up_slice_shows_is_named(tmp_path):
     done = ibisagent("train", "rl", "--from", shipped("nano"), "-o", tmp_path / "rl", "--only", "pancreas")
     assert done.returncode == 2 and "No made-up slice shows 'pancreas'" in " ".join(done.stderr.split())
     done = ibisagent("train", "rl", tmp_path, "--from", shipped("nano"), "-o", tmp_path / "rl", "--only", "spine")
-    assert done.returncode == 2 and "--only chooses among made-up slices" in " ".join(done.stderr.split())
+    assert done.returncode == 2 and "--only and --held choose made-up slices" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ("length", "--weight takes a part and a number, as in length=0.05, and not 'length'"),
+        ("length=nan", "and not 'length=nan'"),
+        ("speed=1", "There is no part of the reward called 'speed'"),
+    ],
+)
+def test_a_weight_is_a_part_and_a_number(tmp_path, weight, message):
+    done = ibisagent("train", "rl", "--from", shipped("nano"), "-o", tmp_path / "rl", "--weight", weight)
+    assert done.returncode == 2 and message in " ".join(done.stderr.split())
+    assert not (tmp_path / "rl").exists()

@@ -34,7 +34,8 @@ from napari_ibisagent.training.nano.school import (  # noqa: E402
 from napari_ibisagent.training.nano.tasks import Invented  # noqa: E402
 from napari_ibisagent.training.rl import loop  # noqa: E402
 from napari_ibisagent.training.rl.advantages import Credit, advantages  # noqa: E402
-from napari_ibisagent.training.rl.loop import Regime, divergence, log_probabilities, told_scores  # noqa: E402
+from napari_ibisagent.training.rl.learner import Learner, Lesson, divergence, log_probabilities, told_scores  # noqa: E402
+from napari_ibisagent.training.rl.regime import Regime  # noqa: E402
 from napari_ibisagent.training.sft.run import STATE  # noqa: E402
 
 TURNS = st.lists(st.floats(-2, 2), min_size=1, max_size=5)
@@ -190,8 +191,8 @@ def test_what_was_better_becomes_likelier():
     opened = open_nano(shipped("nano"))
     (example,) = _examples(opened, 1)
     other = replace(example, ids=(*example.ids[:-4], 60, 61, 62, 63))
-    lessons = [loop._Lesson(example, 0.5), loop._Lesson(other, -0.5)]
-    learner = loop._Learner(opened, Regime(steps=1, rate=1e-3))
+    lessons = [Lesson(example, 0.5), Lesson(other, -0.5)]
+    learner = Learner(opened, Regime(steps=1, rate=1e-3))
 
     def margin():
         good, bad = (float(found.sum()) for found, _ in probabilities(opened, [example, other]))
@@ -207,10 +208,10 @@ def test_several_passes_are_clipped():
     """Past the clip a token teaches no more: further passes over the same episodes end by themselves."""
     opened = open_nano(shipped("nano"))
     (example,) = _examples(opened, 1)
-    learner = loop._Learner(opened, Regime(steps=1, passes=12, clip=(0.2, 0.2)))
+    learner = Learner(opened, Regime(steps=1, passes=12, clip=(0.2, 0.2)))
     learner.optimiser = torch.optim.SGD(opened.model.parameters(), lr=0.05)
     ((before, _),) = probabilities(opened, [example])
-    figures = learner.learn([loop._Lesson(example, 1.0)])
+    figures = learner.learn([Lesson(example, 1.0)])
     ((after, _),) = probabilities(opened, [example])
     assert (after - before).sum() > 0
     assert figures["grad_norm"] == pytest.approx(0, abs=1e-6)
@@ -223,12 +224,27 @@ def test_what_it_costs_to_speak_unlike_before_holds_what_nothing_speaks_for_chan
         opened = open_nano(shipped("nano"))
         rewarded, other = _examples(opened, 2)
         before = probabilities(opened, [other])[0][0]
-        learner = loop._Learner(opened, Regime(steps=1, kl=kl))
+        learner = Learner(opened, Regime(steps=1, kl=kl))
         learner.optimiser = torch.optim.SGD(opened.model.parameters(), lr=0.05)
         for _ in range(4):
-            figures = learner.learn([loop._Lesson(rewarded, 1.0), loop._Lesson(other, 0.0)])
+            figures = learner.learn([Lesson(rewarded, 1.0), Lesson(other, 0.0)])
         moved[kl] = float((probabilities(opened, [other])[0][0] - before).abs().sum())
         assert figures["kl"] > 0 if kl else figures["kl"] == 0
+    assert moved[5.0] < moved[0.0]
+
+
+def test_what_is_held_stays_nearer_to_what_it_was():
+    """One answer is rewarded; another one, to another reading, is held."""
+    moved = {}
+    for hold in (0.0, 5.0):
+        opened = open_nano(shipped("nano"))
+        rewarded, other = _examples(opened, 2)
+        before = probabilities(opened, [other])[0][0]
+        learner = Learner(opened, Regime(steps=1, passes=4, held=1, hold=hold))
+        learner.optimiser = torch.optim.SGD(opened.model.parameters(), lr=0.05)
+        figures = learner.learn([Lesson(rewarded, 1.0)], [Lesson(other, 0.0)])
+        moved[hold] = float((probabilities(opened, [other])[0][0] - before).abs().sum())
+        assert figures["held_kl"] > 0 and figures["kl"] == 0
     assert moved[5.0] < moved[0.0]
 
 
@@ -320,7 +336,9 @@ def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path):
 
 
 def _command(output):
-    options = "--steps 4 --exercises 2 --group 2 --save-every 1 --measure-every 0 --rate 0.0001".split()
+    options = (
+        "--steps 4 --exercises 2 --group 2 --save-every 1 --measure-every 0 --rate 0.0001 --average --held 2".split()
+    )
     return [
         *(sys.executable, "-c", "from napari_ibisagent.cli import main; main()"),
         *("train", "rl", "--from", str(shipped("nano")), "-o", str(output), *options),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from torch.utils.data import ConcatDataset, Dataset
 
@@ -23,12 +24,14 @@ from napari_ibisagent.policies.qwen_vl.loading import Machine, Opened, open_chec
 from napari_ibisagent.training.acting import Figures, figures
 from napari_ibisagent.training.arena import Arena
 from napari_ibisagent.training.batches import Example
+from napari_ibisagent.training.nano.anatomy import NAMES
 from napari_ibisagent.training.nano.eye import Sight, learn_to_see
 from napari_ibisagent.training.nano.model import TEMPLATES, write_untrained
 from napari_ibisagent.training.nano.pointing import SENTENCES, TURNS, Pointing
 from napari_ibisagent.training.nano.tasks import Invented, units
 from napari_ibisagent.training.precision import faster_in_16_bits
-from napari_ibisagent.training.rl.loop import Regime, reinforce
+from napari_ibisagent.training.rl.loop import reinforce
+from napari_ibisagent.training.rl.regime import Regime
 from napari_ibisagent.training.sft.examples import Maker, Shelf
 from napari_ibisagent.training.sft.loop import Schooling, fine_tune, save
 from napari_ibisagent.training.trajectories.filters import Filters
@@ -45,6 +48,8 @@ HELD_OUT = 1_000_003
 # Slices for practice are drawn from seeds from here on; its episodes end after so many turns.
 PRACTICE, PRACTICE_TOOL, _PRACTICE_STEPS = 2_000_003, "geodesic", 6
 _WRONGLY_GIVEN = 0.15
+# Of what it doesn't practise but is to keep.
+_REST = 3_000_003
 # A step's examples are learned in so many parts: what one needs stays in the processor's cache.
 _PARTS = 2
 # Pictures to point at are drawn from seeds from here on: for the first lesson so many, and those among trajectories, of
@@ -208,6 +213,7 @@ def practise(
     *,
     reward: str = "default",
     parts: tuple[str, ...] = (),
+    weights: Mapping[str, float] = MappingProxyType({}),
     tool: str = PRACTICE_TOOL,
     wrongly_given: float = _WRONGLY_GIVEN,
     only: tuple[str, ...] = (),
@@ -216,19 +222,27 @@ def practise(
 ) -> Opened:
     """Trains a nano agent further by playing; writes it to ``output`` and returns it.
 
-    parts: of the reward, which ones count; all of them where none is named. wrongly_given: the share of episodes that
-    begin with the mask of something else. only: slices that show one of these structures, which is asked for.
+    parts: of the reward, which ones count; all of them where none is named. weights: of its parts, where they aren't
+    those of ``reward``. wrongly_given: the share of episodes that begin with the mask of something else. only:
+    slices that show one of these structures, which is asked for; all others are what ``regime.held`` is drawn from.
     """
-    config = reward_config(reward)
+    config = reward_config(reward).weighted(**weights)
     config = config.only(*parts) if parts else config
     opened = open_nano(start)
     limits = Limits(steps=_PRACTICE_STEPS)
     arena = Arena(opened, speech(start), registry.load("segmenters", tool), DIALECT, OVERLAY, limits)
     # Slices that no fine-tuning of this seed has seen.
     made = Invented(0, 0, PRACTICE + regime.seed, wrongly_given, only)
+    others = tuple(name for name in NAMES if name not in only) if only else ()
+    beside = Invented(0, 0, _REST + regime.seed, wrongly_given, others)
     about = {"start": str(start.resolve()), "tool": tool, "wrongly given": wrongly_given, "only": list(only)}
     trained = reinforce(
-        *(arena, made.exercise, config, regime, output), source=start, about=about, measure=measure, tell=tell
+        *(arena, made.exercise, config, regime, output),
+        beside=beside.exercise,
+        source=start,
+        about=about,
+        measure=measure,
+        tell=tell,
     )
     (output / PROMPTS).write_bytes((start / PROMPTS).read_bytes())
     return trained
@@ -259,7 +273,7 @@ def trial(
     """
     arena = Arena(opened, spoken or speech(), registry.load("segmenters", tool), DIALECT, OVERLAY, Limits(steps=steps))
     arena = replace(arena, choice=replace(arena.choice, temperature=temperature))
-    made = Invented(0, count, seed, wrongly_given, only, prone)
+    made = Invented(0, count, seed, wrongly_given, only, prone=prone)
     exercises = [made.exercise(number) for number in range(count)]
     played = []
     for first in range(0, count, at_once):

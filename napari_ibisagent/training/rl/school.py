@@ -12,7 +12,8 @@ from napari_ibisagent.evaluation.rewards import RewardConfig
 from napari_ibisagent.io.prompts import write_templates
 from napari_ibisagent.policies.qwen_vl import PROMPTS
 from napari_ibisagent.policies.qwen_vl.loading import Opened
-from napari_ibisagent.training.rl.loop import Regime, reinforce
+from napari_ibisagent.training.rl.loop import reinforce
+from napari_ibisagent.training.rl.regime import Regime
 from napari_ibisagent.training.sft.school import Lessons, exercises_of
 from napari_ibisagent.training.trajectories.exercises import Exercise
 
