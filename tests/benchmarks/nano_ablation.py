@@ -57,7 +57,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["spine"])
     parser.add_argument("--held", type=int, default=48)
     parser.add_argument("--hold", type=float, default=0.15)
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--turn-cost", type=float, default=0.05)
+    parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--stage", choices=(*STAGES, "table"), nargs="+", default=["reflection", "sft", "rl", "table"])
     given = parser.parse_args()
     for stage in given.stage:
@@ -95,7 +96,7 @@ def _played(given: argparse.Namespace, seed: int) -> None:
         folder = _folder(given, seed, name)
         steps = given.rl_steps if name != "RL" else min(given.rl_steps, 10)  # it never says anything that can be read
         if (start / WEIGHTS).exists() and not (folder / WEIGHTS).exists():
-            practise(_regime(given, seed, steps), start, folder, tool=TOOL, only=tuple(given.only), tell=_tell)
+            _practise(given, _regime(given, seed, steps), start, folder)
         if (folder / WEIGHTS).exists():
             _measure(given, seed, name, folder)
 
@@ -108,9 +109,15 @@ def _rewarded(given: argparse.Namespace, seed: int) -> None:
         parts = (*parts, part)
         folder = _folder(given, seed, f"rewards + {' + '.join(parts)}")
         if not (folder / WEIGHTS).exists():
-            regime, only = _regime(given, seed, given.rl_steps), tuple(given.only)
-            practise(regime, start, folder, tool=TOOL, parts=parts, only=only, tell=_tell)
+            _practise(given, _regime(given, seed, given.rl_steps), start, folder, parts)
         _measure(given, seed, f"rewards: {', '.join(parts)}", folder)
+
+
+def _practise(
+    given: argparse.Namespace, regime: Regime, start: Path, folder: Path, parts: tuple[str, ...] = ()
+) -> None:
+    weights, only = {"length": given.turn_cost}, tuple(given.only)
+    practise(regime, start, folder, tool=TOOL, parts=parts, weights=weights, only=only, tell=_tell)
 
 
 def _folder(given: argparse.Namespace, seed: int, name: str) -> Path:
