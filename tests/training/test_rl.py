@@ -336,9 +336,7 @@ def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path):
 
 
 def _command(output):
-    options = (
-        "--steps 4 --exercises 2 --group 2 --save-every 1 --measure-every 0 --rate 0.0001 --average --held 2".split()
-    )
+    options = "--steps 4 --exercises 2 --group 2 --held 2 --save-every 1 --measure-every 0 --rate 0.0001".split()
     return [
         *(sys.executable, "-c", "from napari_ibisagent.cli import main; main()"),
         *("train", "rl", "--from", str(shipped("nano")), "-o", str(output), *options),
