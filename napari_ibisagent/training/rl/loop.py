@@ -1,4 +1,4 @@
-"""``reinforce``: GRPO over whole episodes, without a reference model; small, readable, and resumed after a kill.
+"""``reinforce``: GRPO over whole episodes; small, readable, and resumed after a kill.
 
 A step: the agent plays each of some exercises several times (``arena``: the runner with the click tool in process, the
 new picture goes back each turn), every turn is rewarded (``evaluation.rewards``), and each of its tokens is made
@@ -67,10 +67,10 @@ def reinforce(
 ) -> Opened:
     """Trains the arena's model further, writes it to ``output`` and returns it.
 
-    exercise: the exercise of a number; no number is drawn twice. beside: those that ``regime.held`` is drawn
-    from. source: the folder that the model was opened from.
-    about: what else makes the run what it is; a run of other settings isn't gone on with. measure: how it acts, every
-    ``measure_every`` steps. Raises BackendError where the tool fails: nothing is rewarded then.
+    exercise: the exercise of a number; no number is drawn twice. beside: those that ``regime.held`` is drawn from.
+    source: the folder that the model was opened from. about: what else makes the run what it is; a run of other
+    settings isn't gone on with. measure: how it acts, every ``measure_every`` steps. Raises BackendError where the tool
+    fails: nothing is rewarded then.
     """
     settings = {name: value for name, value in asdict(regime).items() if name not in _FREE}
     settings["rewards"] = {name: [reward.part(name).weight, reward.part(name).shape.__name__] for name in PARTS}

@@ -17,9 +17,8 @@ class Regime:
     no more. passes: over what a step played. kl: what it costs to speak unlike the agent that it began as, a nat of a
     token; 0: nothing, as DAPO has it. It holds what nothing speaks for changing. credit, by_spread: see ``advantages``.
     held: a step plays so many other exercises once, on which nothing is rewarded and it is to speak as it did; that it
-    doesn't costs ``hold`` a nat of a token.
-    least: without kl an answer whose advantage is smaller is passed over, which saves its time. batch: answers a
-    backward pass. bf16: learn in 16 bits.
+    doesn't costs ``hold`` a nat of a token. least: without kl an answer whose advantage is smaller is passed over,
+    which saves its time. batch: answers a backward pass. bf16: learn in 16 bits.
     """
 
     steps: int
