@@ -167,13 +167,14 @@ def _weights(given: list[str]) -> dict[str, float]:
     """By the names of the parts. Raises InputError."""
     found: dict[str, float] = {}
     for one in given:
-        part, _, value = one.partition("=")
+        part, _, written = one.partition("=")
         try:
-            found[part.strip()] = float(value)
+            weight = float(written)
         except ValueError:
-            found[part.strip()] = math.nan
-        if not math.isfinite(found[part.strip()]):
+            weight = math.nan
+        if not math.isfinite(weight):
             raise InputError(f"--weight takes a part and a number, as in length=0.05, and not {one!r}.")
+        found[part.strip()] = weight
     return found
 
 
