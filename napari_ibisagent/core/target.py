@@ -19,6 +19,7 @@ _PLURALS = (
     ("bacterium", "bacteria"),
     ("mitochondrion", "mitochondria"),
     ("acetabulum", "acetabula"),
+    ("quadratus lumborum", "quadrati lumborum"),
 )
 
 

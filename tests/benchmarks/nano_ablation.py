@@ -7,8 +7,9 @@ paper's all begin from one published model; it is the "untrained" one. A seed dr
 is played: slices that show the structure that fine-tuned agents do worst of the larger ones; on slices of the rest they
 are held to what they were. Everything lies in OUT and is gone on with after a stop; finished runs are not made again.
 Every agent is measured with the embedded click tool, with which it also plays, on the same unseen slices of every
-structure, some of which begin with the mask of something else: greedily, as the plugin plays, and by chance, as in
-training. The table goes to standard output, each row's figures to OUT/results.jsonl.
+structure, some of which begin with the mask of something else: greedily, as the plugin plays, by chance, as in
+training, and greedily on slices of what was played alone. The table goes to standard output, each row's figures to
+OUT/results.jsonl.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
 import typer
 
 from napari_ibisagent import registry
+from napari_ibisagent.evaluation.rewards import PARTS
 from napari_ibisagent.training.nano.school import (
+    HELD_OUT,
     Curriculum,
     attend,
     open_nano,
@@ -34,7 +38,10 @@ from napari_ibisagent.training.nano.school import (
 from napari_ibisagent.training.precision import faster_in_16_bits
 from napari_ibisagent.training.rl.regime import Regime
 
-COLUMNS = ("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped", "chance_iou", "chance_steps")
+COLUMNS = (
+    *("iou", "dice", "presence_f1", "steps", "first_hit", "mend_hit", "stopped"),
+    *("only_iou", "only_steps", "chance_iou", "chance_steps"),
+)
 RESULTS = "results.jsonl"
 WEIGHTS = "model.safetensors"
 TOOL = registry.DEFAULT_SEGMENTER
@@ -43,7 +50,8 @@ TOOL = registry.DEFAULT_SEGMENTER
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--base", type=Path, help="The agent that all begin from.")
+    parser.add_argument("--start", type=Path, help="The agent that rewards are added to, if not SFT + reflection.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--exercises", type=int, default=6000)
     parser.add_argument("--steps", type=int, default=600)
@@ -59,6 +67,8 @@ def main() -> None:
     parser.add_argument("--hold", type=float, default=0.15)
     parser.add_argument("--turn-cost", type=float, default=0.05)
     parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--chance", type=int, default=400, help="Slices that it is also measured on by chance.")
+    parser.add_argument("--slices", type=int, default=HELD_OUT, help="Where the slices to measure on begin.")
     parser.add_argument("--stage", choices=(*STAGES, "table"), nargs="+", default=["reflection", "sft", "rl", "table"])
     given = parser.parse_args()
     for stage in given.stage:
@@ -103,14 +113,17 @@ def _played(given: argparse.Namespace, seed: int) -> None:
 
 def _rewarded(given: argparse.Namespace, seed: int) -> None:
     """Rewards added one by one."""
-    start = _folder(given, seed, "SFT + reflection") / "sft"
-    parts: tuple[str, ...] = ()
-    for part in ("format", "answer", "placement", "progress", "length"):
-        parts = (*parts, part)
-        folder = _folder(given, seed, f"rewards + {' + '.join(parts)}")
-        if not (folder / WEIGHTS).exists():
-            _practise(given, _regime(given, seed, given.rl_steps), start, folder, parts)
-        _measure(given, seed, f"rewards: {', '.join(parts)}", folder)
+    start = given.start or _folder(given, seed, "SFT + reflection") / "sft"
+    _measure(given, seed, "before the rewards", start)
+    for count in range(1, len(PARTS) + 1):
+        _rewarded_by(given, seed, PARTS[:count], start)
+
+
+def _rewarded_by(given: argparse.Namespace, seed: int, parts: tuple[str, ...], start: Path) -> None:
+    folder = _folder(given, seed, f"rewards + {' + '.join(parts)}")
+    if not (folder / WEIGHTS).exists():
+        _practise(given, _regime(given, seed, given.rl_steps), start, folder, parts)
+    _measure(given, seed, f"rewards: {', '.join(parts)}", folder)
 
 
 def _practise(
@@ -146,13 +159,14 @@ def _measure(given: argparse.Namespace, seed: int, name: str, folder: Path) -> N
     if any(row["name"] == name and row["seed"] == seed for row in _rows(given.out)):
         return
     started = time.perf_counter()
-    agent, spoken = open_nano(folder), speech(folder)
-    greedy, by_chance = (
-        trial(agent, spoken=spoken, count=given.count, wrongly_given=0.15, temperature=temperature).as_dict()
-        for temperature in (0.0, 1.0)
-    )
-    chance = {f"chance_{figure}": value for figure, value in by_chance.items()}
-    row = {"name": name, "seed": seed, "seconds": round(time.perf_counter() - started, 1), **greedy, **chance}
+    tried = partial(trial, open_nano(folder), spoken=speech(folder), seed=given.slices, wrongly_given=0.15)
+    figures = tried(count=given.count).as_dict()
+    for way, found in {
+        "only": tried(count=given.count // 4, only=tuple(given.only)),
+        "chance": tried(count=given.chance, temperature=1.0) if given.chance else None,
+    }.items():
+        figures |= {f"{way}_{figure}": value for figure, value in found.as_dict().items()} if found else {}
+    row = {"name": name, "seed": seed, "seconds": round(time.perf_counter() - started, 1), **figures}
     with (given.out / RESULTS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     _tell(row)

@@ -350,6 +350,7 @@ def test_the_coded_term_comes_along():
         ("testis", "testes"),
         ("foot", "feet"),
         ("psoas", "psoas"),
+        ("quadratus lumborum", "quadrati lumborum"),
     ],
 )
 def test_plurals(name, several):

@@ -282,6 +282,16 @@ def test_a_large_step_is_played_in_portions(nano, monkeypatch):
     assert [one.exercise.name for one in played] == [made.exercise(n).name for n in (3, 3, 4, 4, 5, 5)]
 
 
+def test_without_other_exercises_nothing_can_be_held(nano, tmp_path):
+    from napari_ibisagent import registry
+    from napari_ibisagent.training.arena import Arena
+
+    arena, made = Arena(nano, speech(), registry.load("segmenters", "geodesic")), Invented(0, 9, HELD_OUT)
+    with pytest.raises(ValueError, match="2 exercises are to be held"):
+        loop.reinforce(arena, made.exercise, reward_config("default"), Regime(steps=1, held=2), tmp_path / "rl")
+    assert not (tmp_path / "rl").exists()
+
+
 def test_an_episodes_reward_is_that_of_evaluation(nano):
     from napari_ibisagent import registry
     from napari_ibisagent.evaluation.rewards import total

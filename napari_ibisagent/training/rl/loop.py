@@ -70,8 +70,10 @@ def reinforce(
     exercise: the exercise of a number; no number is drawn twice. beside: those that ``regime.held`` is drawn from.
     source: the folder that the model was opened from. about: what else makes the run what it is; a run of other
     settings isn't gone on with. measure: how it acts, every ``measure_every`` steps. Raises BackendError where the tool
-    fails: nothing is rewarded then.
+    fails: nothing is rewarded then; ValueError where there is nothing to draw what is held from.
     """
+    if regime.held and beside is None:
+        raise ValueError(f"{regime.held} exercises are to be held, but there are none to draw them from.")
     settings = {name: value for name, value in asdict(regime).items() if name not in _FREE}
     settings["rewards"] = {name: [reward.part(name).weight, reward.part(name).shape.__name__] for name in PARTS}
     check_settings(output, settings | dict(about or {}))
