@@ -95,7 +95,8 @@ def rl(
 
     [bold]Examples[/bold]
 
-    ibisagent train rl --from nano/sft -o nano/rl --seed 0
+    ibisagent train rl --from nano/sft -o nano/rl --segmenter embedded --only spine --held 24 --hold 0.15
+    --weight length=0.05 --exercises 16 --steps 8 --rate 1e-4 --warm-up 1 --passes 3 --top-p 0.8 --no-eye
 
     ibisagent train rl trajectories/ --from tuned/ -o played/ --device cuda
     """
