@@ -26,8 +26,9 @@ from napari_ibisagent.core.episode import Outcome
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 # The bar; and on a machine that is slower than those it was set for, so many times what napari itself takes there
-# to move a slice.
-_LONGEST_MS, _SLICE_MOVES = 50.0, 1.75
+# to move a slice. That varies by a half from one minute to the next; on the slowest machine tried, with another window
+# beside, the longest work was 1.8 to 2.9 of it. Waiting for the tool would be 400 ms.
+_LONGEST_MS, _SLICE_MOVES = 50.0, 3.5
 _TOOL_PAUSE_S = 0.4
 
 
