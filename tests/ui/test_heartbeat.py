@@ -26,9 +26,8 @@ from napari_ibisagent.core.episode import Outcome
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 # The bar; and on a machine that is slower than those it was set for, so many times what napari itself takes there
-# to move a slice. That varies by a half from one minute to the next; on the slowest machine tried, with another window
-# beside, the longest work was 1.8 to 2.9 of it. Waiting for the tool would be 400 ms.
-_LONGEST_MS, _SLICE_MOVES = 50.0, 3.5
+# to move a slice.
+_LONGEST_MS, _SLICE_MOVES = 50.0, 1.75
 _TOOL_PAUSE_S = 0.4
 
 
@@ -112,6 +111,7 @@ def test_no_gap_in_the_first_run_of_a_scan(opened, record_property, tmp_path):
         window = opened(Teller(*CLICKS[:3], STOP), Dabber(), size=(1000, 500), folder=folder)
         window.until(lambda window=window: window.desk.layers.prepared)
         window.press("run")
+        allowed = allowed_ms(window)
         window.policy.pause, window.tool.pause = 0.03, _TOOL_PAUSE_S
         with Heart() as heart:
             window.widget.ask("the thing")
@@ -119,9 +119,6 @@ def test_no_gap_in_the_first_run_of_a_scan(opened, record_property, tmp_path):
         heart.check()
         assert len(window.steps) == 3
         found.append(heart.longest)
-        # Afterwards: moving a slice costs what it costs with the layers of a run, as in the other tests.
-        window.rests()
-        allowed = allowed_ms(window)
     record_property("longest_ms", min(found))
     assert min(found) <= allowed, found
 
