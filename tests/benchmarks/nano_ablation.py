@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=HELD_OUT, help="Where the slices to measure on begin.")
     parser.add_argument("--stage", choices=(*STAGES, "table"), nargs="+", default=["reflection", "sft", "rl", "table"])
     given = parser.parse_args()
+    if given.base is None and not {"rewards", "table"}.issuperset(given.stage):
+        parser.error("--base is needed for all stages but rewards and table")
     for stage in given.stage:
         if stage == "table":
             _print(given.out)
