@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Points, Shapes
+from napari.layers.base import ActionType
+from napari.utils.colormaps.standardize_color import transform_color
+from numpy.typing import NDArray
 
 from napari_ibisagent.core.actions import Box, Click
 from napari_ibisagent.core.episode import Author
@@ -21,6 +24,8 @@ _MASK_COLOUR = "#22c322"
 # Told apart from black, grey, white and the masks alike.
 _NUMBER_COLOUR = "#f03cd6"
 _NOTHING = (0.0, 0.0, 0.0, 0.0)
+
+Colour = tuple[float, float, float, float]  # red, green, blue, opacity from 0 to 1
 
 
 def grid_of(image: Image) -> dict[str, Any]:
@@ -72,18 +77,35 @@ def boxes_layer(**attributes: Any) -> Shapes:
 def draw_clicks(layer: Points, marks: Sequence[Mark], view: View) -> None:
     """Green positive, red negative; the agent's as discs, a person's as crosses; hollow while only proposed."""
     clicks = [mark.action for mark in marks if isinstance(mark.action, Click)]
-    _put(layer, "data", np.array([view.voxel_of(click.x, click.y) for click in clicks]).reshape(-1, 3))
-    if not clicks:
+    places = np.array([view.voxel_of(click.x, click.y) for click in clicks]).reshape(-1, 3)
+    if len(places) > len(layer.data):
+        _next_look(layer, marks[-1])
+    put_points(layer, places)
+    if not marks:
         return
-    colours = np.array([_rgba(POSITIVE if click.positive else NEGATIVE) for click in clicks])
-    done = np.array([mark.done for mark in marks])
-    _put(layer, "face_color", colours * done[:, np.newaxis])
-    _put(layer, "border_color", colours)
-    _put(layer, "symbol", np.array(["disc" if mark.author is Author.AGENT else "cross" for mark in marks]))
+    faces, borders, symbols = zip(*map(_look, marks), strict=True)
+    _put(layer, "face_color", np.array(faces, np.float32))
+    _put(layer, "border_color", np.array(borders, np.float32))
+    _put(layer, "symbol", np.array(symbols))
     _put(layer, "size", np.full(len(marks), _CLICK_SIZE))
     numbers = [str(mark.number) for mark in marks]
     if list(layer.features["step"]) != numbers:
         layer.features = {"step": numbers}
+
+
+def put_points(layer: Points, places: NDArray[np.float64]) -> None:
+    """Sets all points (N, 3) in voxels (z, y, x).
+
+    napari tells of it twice, and measures all layers each time: what it says before the change is left out.
+    """
+    before = len(layer.data)
+    if np.array_equal(layer.data, places):
+        return
+    with layer.events.data.blocker():
+        layer.data = places
+    action = ActionType.ADDED if len(places) > before else ActionType.CHANGED if len(places) else ActionType.REMOVED
+    rows = tuple(range(len(places) or before))
+    layer.events.data(value=layer.data, action=action, data_indices=rows, vertex_indices=((),))
 
 
 def drop_corners(layer: Labels) -> None:
@@ -146,7 +168,24 @@ def _put(layer: Any, name: str, value: Any) -> None:
         setattr(layer, name, value)
 
 
-def _rgba(colour: tuple[int, int, int]) -> tuple[float, float, float, float]:
+def _next_look(layer: Points, mark: Mark) -> None:
+    """Lets a new point come with its look: napari draws the layer again for each part that is set afterwards."""
+    face, border, symbol = _look(mark)
+    for name, colour in (("current_face_color", face), ("current_border_color", border)):
+        if not np.allclose(transform_color(getattr(layer, name))[0], colour):
+            setattr(layer, name, colour)
+    if str(layer.current_symbol) != symbol:
+        layer.current_symbol = symbol
+    layer.feature_defaults = {"step": str(mark.number)}
+
+
+def _look(mark: Mark) -> tuple[Colour, Colour, str]:
+    """Face, border and symbol of a click."""
+    colour = _rgba(NEGATIVE if isinstance(mark.action, Click) and not mark.action.positive else POSITIVE)
+    return colour if mark.done else _NOTHING, colour, "disc" if mark.author is Author.AGENT else "cross"
+
+
+def _rgba(colour: tuple[int, int, int]) -> Colour:
     red, green, blue = (value / 255 for value in colour)
     return red, green, blue, 1.0
 

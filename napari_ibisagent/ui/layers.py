@@ -114,7 +114,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
             return
         with self._own_hand():
             if key == _CLICKS:
-                layer.data = np.empty((0, 3))
+                drawing.put_points(layer, np.empty((0, 3)))
             layer.visible = False
         self._seen.pop(layer, None)
         self._hidden.add(key)
@@ -147,7 +147,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
         data = layer.data.copy()
         data[at] = view_of(self._scan.volume, exhibit.plane, exhibit.index).voxel_of(x, y)
         with self._own_hand():
-            layer.data = data
+            drawing.put_points(layer, data)
 
     def rubber_band(self, box: Box | None) -> None:
         """Shows a box while it is being drawn."""
@@ -291,7 +291,7 @@ class ScanLayers(QObject):  # type: ignore[misc]
                     slice_of(there[_WORKING].data, *place)[...] = 0
                 there[_WORKING].refresh(thumbnail=False, extent=False)
             if _CLICKS in there:
-                there[_CLICKS].data = np.empty((0, 3))
+                drawing.put_points(there[_CLICKS], np.empty((0, 3)))
             if _BOXES in there:
                 there[_BOXES].data = []
         self._drawn = None

@@ -44,6 +44,7 @@ from napari_ibisagent.ui.scan import Scan, scan_of
 from napari_ibisagent.ui.settings import Autosave, Settings, StartMode, read_settings
 from napari_ibisagent.ui.story import ASK, note
 from napari_ibisagent.ui.through import GO_TO
+from napari_ibisagent.ui.turns import Turns
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -85,11 +86,7 @@ class IbisWidget(Dock):
             lambda: None if self._desk is None else self._desk.exhibit(),
             self,
         )
-        self._later, self._then = QTimer(self), QTimer(self)
-        for timer, show in ((self._later, self._show_dock), (self._then, self._show_canvas)):
-            timer.setSingleShot(True)
-            timer.timeout.connect(show)
-        self._later.timeout.connect(partial(self._then.start, 0))
+        self._turns = Turns((self._show_dock, self._show_canvas), self)
         self._wire()
         for layer in tuple(napari_viewer.layers):
             self._adopt(layer)
@@ -325,12 +322,8 @@ class IbisWidget(Dock):
             self._desk.layers.show_exhibit(self._desk.exhibit())
 
     def _changed(self, _: Any = None) -> None:
-        """Several events of one turn of the event loop are shown once: in the dock, and on the canvas in a later turn.
-
-        Each takes some 20 ms; together with the painting that follows they would hold the window up.
-        """
-        if not self._later.isActive():
-            self._later.start(0)
+        """Several events of one turn of the event loop are shown once."""
+        self._turns.call()
 
     def _front_now(self) -> Front:
         desk = self._desk

@@ -194,7 +194,7 @@ class Window:
 
     def shown(self):
         """Until everything that was decided is drawn."""
-        self.until(lambda: not (self.widget._later.isActive() or self.widget._then.isActive()))
+        self.until(lambda: self.widget._turns.over)
         QApplication.processEvents()
 
     def ready(self):
