@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra models is not installed")
 
-from napari_ibisagent.training.muon import MatricesApart  # noqa: E402
+from napari_ibisagent.training.muon import MatricesApart, Muon, orthogonal  # noqa: E402
 
 
 class Small(torch.nn.Module):
@@ -72,3 +72,52 @@ def test_a_rate_that_is_changed_is_used():
     before = copy.deepcopy(model.state_dict())
     steps(model, optimiser, 2)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("shape", [(6, 17), (17, 6), (8, 8), (1, 5)])
+def test_it_goes_as_torchs_own_does(shape):
+    """torch's own rounds to 16 bits: a step of either differs by less than a fiftieth."""
+    torch.manual_seed(1)
+    start, gradients = torch.randn(shape), [torch.randn(shape) for _ in range(5)]
+    moved = []
+    for make in (
+        lambda matrix: torch.optim.Muon([matrix], lr=0.03, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        lambda matrix: Muon([matrix], 0.03, 0.1),
+    ):
+        matrix = torch.nn.Parameter(start.clone())
+        optimiser = make(matrix)
+        for gradient in gradients:
+            matrix.grad = gradient.clone()
+            optimiser.step()
+        moved.append(matrix.detach() - start)
+    own, ours = moved
+    assert float((ours - own).norm() / own.norm()) < 0.02 and float(own.norm()) > 0.01
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_kernel_goes_as_the_matrix_of_its_rows(layout):
+    torch.manual_seed(2)
+    values, gradient = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 3, 3)
+    kernel = torch.nn.Parameter(values.clone().to(memory_format=layout))
+    matrix = torch.nn.Parameter(values.flatten(1).clone())
+    kernel.grad, matrix.grad = gradient.clone().to(memory_format=layout), gradient.flatten(1).clone()
+    for one in (kernel, matrix):
+        Muon([one], 0.1, 0.01).step()
+    torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach())
+    assert not torch.allclose(matrix.detach(), values.flatten(1))
+
+
+def test_what_has_no_gradient_stays_and_zeros_are_no_harm():
+    still, zero = (torch.nn.Parameter(torch.ones(3, 4)) for _ in range(2))
+    zero.grad = torch.zeros(3, 4)
+    Muon([still, zero], 0.1, 0.0).step()
+    assert torch.equal(still.detach(), torch.ones(3, 4)) and torch.equal(zero.detach(), torch.ones(3, 4))
+
+
+def test_an_orthogonal_matrix_is_near():
+    torch.manual_seed(3)
+    matrix = torch.randn(5, 40)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    found = orthogonal(matrix)
+    assert float((found - u @ v).norm() / (u @ v).norm()) < 0.35
+    assert float(torch.linalg.svdvals(found).min()) > 0.5 and float(torch.linalg.svdvals(found).max()) < 1.3

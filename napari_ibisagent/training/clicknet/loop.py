@@ -22,6 +22,8 @@ from napari_ibisagent.training.clicknet.labelmaps import LabelMap
 from napari_ibisagent.training.clicknet.network import ClickNetwork
 from napari_ibisagent.training.clicknet.scenes import Scene, draw_scene
 from napari_ibisagent.training.clicknet.slots import Slots
+from napari_ibisagent.training.muon import MatricesApart
+from napari_ibisagent.training.precision import faster_in_16_bits
 
 # The learning rate rises in the first share of the time and then falls to zero.
 _RISE = 0.01
@@ -89,7 +91,8 @@ def train(
         _load(network, start, recipe.device)
     mean = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_running_mean(), use_buffers=True)
     slots: Slots | None = None
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=0.01)
+    optimizer = MatricesApart(network.named_parameters(), recipe.rate, times=1.0, decay=0.01)
+    sixteen = faster_in_16_bits(recipe.device)
     began = time.monotonic()
     sums = _Sums()
     step = 0
@@ -100,7 +103,7 @@ def train(
             slots = Slots(scenes(recipe.seed + side, side, maps), recipe.batch, side, recipe.seed + side)
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * min(share / _RISE + 0.02, (1 - share) / (1 - _RISE))
-        with torch.autocast(recipe.device, dtype=torch.bfloat16):
+        with torch.autocast(recipe.device, torch.bfloat16, sixteen):
             inputs, targets, weights = (
                 torch.from_numpy(array).to(recipe.device) for array in (slots.inputs, slots.targets, slots.weights)
             )
